@@ -1,0 +1,119 @@
+"""What walks through the package: a `Frame` goes to an answerer, an `Answer` comes back for every object."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+
+from amodal_ros.scene.mask import MaskRegion
+
+
+class Source(IntEnum):
+    """Where an amodal mask comes from; the values are those of ``amodal_ros/msg/AmodalInstance``."""
+
+    UNKNOWN = 0
+    INFERRED = 1  # completed by the model on this image
+    PROPAGATED = 2  # completed on an earlier image and moved with the object
+    UNOCCLUDED = 3  # no labelled instance can be in front, away from the frame's edge: amodal = visible
+    GEOMETRIC = 4  # the bounded hull, no model
+    VISIBLE_ONLY = 5  # too small, or the completion failed: amodal = visible
+    GROUND_TRUTH = 6
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One object's answer in frame coordinates.
+
+    Attributes:
+        visible: the modal mask, inside the frame.
+        amodal: the whole object; contains `visible`, may leave the frame.
+        frame_shape: (height, width) of the frame that the ratios refer to.
+        source: where `amodal` comes from.
+        score: agreement with the known pixels in [0, 1] (see `scene.occluders.Surroundings.score`).
+        agreement: mean IoU of the samples with their majority in [0, 1]; NaN if one was drawn.
+        occluders: which masks can be in front: positions in the call's ``[*visible, *context]``.
+        trace: what the method did on the way, when asked for (`completion.trace.Trace`).
+    """
+
+    visible: MaskRegion
+    amodal: MaskRegion
+    frame_shape: tuple[int, int]
+    source: Source
+    score: float = math.nan
+    agreement: float = math.nan
+    occluders: tuple[int, ...] = ()
+    trace: object | None = field(default=None, repr=False)
+
+    @property
+    def occlusion_ratio(self) -> float:
+        """1 - |V| / |A inside the frame|, in [0, 1]: what other things hide."""
+        inside = self.amodal.clip(*self.frame_shape).area
+        return 1.0 - min(1.0, self.visible.area / inside) if inside else 0.0
+
+    @property
+    def truncation_ratio(self) -> float:
+        """|A outside the frame| / |A|, in [0, 1]: what the frame's edge cuts off."""
+        whole = self.amodal.area
+        return 1.0 - self.amodal.clip(*self.frame_shape).area / whole if whole else 0.0
+
+    @property
+    def touches_edge(self) -> bool:
+        """Whether the visible mask reaches the frame's border."""
+        return self.visible.touches_edge(*self.frame_shape)
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One tracked object as the segmenter upstream saw it.
+
+    Attributes:
+        id: the label map's value; the same id in the next frame is the same object.
+        visible: its modal mask.
+        class_id: the class's name, empty if unknown.
+    """
+
+    id: int
+    visible: MaskRegion
+    class_id: str = ""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One camera image with its instances.
+
+    Attributes:
+        image: RGB uint8 (height, width, 3).
+        instances: visible masks with ids, unique within the frame.
+        stamp: time of the image in nanoseconds.
+        depth: optional float32 (height, width) in metres, NaN or 0 where unknown.
+    """
+
+    image: np.ndarray
+    instances: tuple[Instance, ...]
+    stamp: int = 0
+    depth: np.ndarray | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.image.shape[0], self.image.shape[1]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is published for one instance.
+
+    Attributes:
+        instance: whom the answer is for.
+        completion: its masks, ratios, source and score; `completion.occluders` are positions in the frame's list.
+        inferred_at: stamp in nanoseconds of the image that the amodal shape rests on.
+        occluders: ids of the instances that can be in front.
+    """
+
+    instance: Instance
+    completion: Completion
+    inferred_at: int
+    occluders: tuple[int, ...] = ()

@@ -1,0 +1,242 @@
+"""`MaskRegion`: a binary mask cut to its box, the currency of the whole package.
+
+A full-frame mask at 1242x375 is 466 kB and almost all of it is zero. Objects are small, so every mask here is
+a small array with a signed offset into the frame. A mask may lie partly or wholly outside the frame: amodal
+shapes do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class MaskRegion:
+    """A binary mask at a signed offset in an image plane.
+
+    Attributes:
+        x: column of the mask's left edge in the frame; negative when it starts left of the frame.
+        y: row of the mask's top edge in the frame.
+        bits: bool array (height, width). Never write into it: regions share memory.
+
+    Two regions are equal when they cover the same pixels, however their boxes are cut.
+
+    >>> car = MaskRegion(-2, 1, np.ones((3, 4), bool))
+    >>> car.area, car.clip(10, 10).area, car.box
+    (12, 6, (-2, 1, 4, 3))
+    """
+
+    x: int
+    y: int
+    bits: np.ndarray
+
+    def __post_init__(self) -> None:
+        bits = self.bits
+        if not isinstance(bits, np.ndarray) or bits.ndim != 2 or bits.dtype != np.bool_:
+            got = f"{bits.dtype} {bits.shape}" if isinstance(bits, np.ndarray) else type(bits).__name__
+            raise ValueError(f"mask bits: expected a bool array (height, width), got {got}")
+
+    # --- making one ---------------------------------------------------------------------------------------
+
+    @staticmethod
+    def empty() -> MaskRegion:
+        """A mask without any pixel."""
+        return MaskRegion(0, 0, np.zeros((0, 0), bool))
+
+    @staticmethod
+    def from_full(mask: np.ndarray, x: int = 0, y: int = 0) -> MaskRegion:
+        """Cut a mask to the box of its pixels.
+
+        Args:
+            mask: (height, width) array, bool, or integer where non-zero is set.
+            x, y: where the array's first pixel lies in the frame.
+
+        Raises:
+            ValueError: the array is not two-dimensional or is neither bool nor integer.
+        """
+        if not isinstance(mask, np.ndarray) or mask.ndim != 2 or mask.dtype.kind not in "bui":
+            got = f"{mask.dtype} {mask.shape}" if isinstance(mask, np.ndarray) else type(mask).__name__
+            raise ValueError(f"mask: expected a bool or integer array (height, width), got {got}")
+        if mask.dtype != np.bool_:
+            mask = mask != 0
+        left, top, width, height = cv2.boundingRect(np.ascontiguousarray(mask).view(np.uint8))
+        if width == 0:
+            return MaskRegion.empty()
+        return MaskRegion(x + left, y + top, mask[top : top + height, left : left + width])
+
+    @staticmethod
+    def union_of(regions: Iterable[MaskRegion]) -> MaskRegion:
+        """The union of any number of regions, in one pass over their common box."""
+        regions = [r for r in regions if r.area]
+        if not regions:
+            return MaskRegion.empty()
+        x, y, w, h = _common_box(regions)
+        canvas = np.zeros((h, w), bool)
+        for r in regions:
+            canvas[r.y - y : r.y - y + r.height, r.x - x : r.x - x + r.width] |= r.bits
+        return MaskRegion(x, y, canvas)
+
+    @staticmethod
+    def unpack(x: int, y: int, width: int, height: int, data) -> MaskRegion:
+        """The inverse of `pack`: rows padded to whole bytes, most significant bit first.
+
+        Args:
+            data: ``height * ceil(width / 8)`` bytes (bytes, array.array or uint8 array).
+
+        Raises:
+            ValueError: the number of bytes does not fit the size.
+        """
+        stride = (width + 7) // 8
+        packed = np.frombuffer(data, np.uint8) if not isinstance(data, np.ndarray) else data
+        if packed.size != height * stride:
+            raise ValueError(
+                f"packed mask of {width}x{height}: expected {height * stride} bytes, got {packed.size}"
+            )
+        if packed.size == 0:
+            return MaskRegion(x, y, np.zeros((height, width), bool))
+        bits = np.unpackbits(packed.reshape(height, stride), axis=1, count=width)
+        return MaskRegion(x, y, bits.view(bool))
+
+    # --- what it is ---------------------------------------------------------------------------------------
+
+    @property
+    def width(self) -> int:
+        return self.bits.shape[1]
+
+    @property
+    def height(self) -> int:
+        return self.bits.shape[0]
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """(x, y, width, height) in frame coordinates."""
+        return self.x, self.y, self.width, self.height
+
+    @cached_property
+    def area(self) -> int:
+        """Number of set pixels, outside the frame included."""
+        return int(np.count_nonzero(self.bits))
+
+    def __bool__(self) -> bool:
+        return self.area > 0
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, MaskRegion):
+            return NotImplemented
+        a, b = self.trim(), other.trim()
+        return a.box == b.box and np.array_equal(a.bits, b.bits)
+
+    __hash__ = None  # compares by content
+
+    def __repr__(self) -> str:
+        return f"MaskRegion(x={self.x}, y={self.y}, {self.width}x{self.height}, area={self.area})"
+
+    # --- windows ------------------------------------------------------------------------------------------
+
+    def window(self, x: int, y: int, width: int, height: int) -> np.ndarray:
+        """The mask's pixels in any window of the plane: bool (height, width), False where the mask is not."""
+        out = np.zeros((height, width), bool)
+        x0, y0 = max(self.x, x), max(self.y, y)
+        x1, y1 = min(self.x + self.width, x + width), min(self.y + self.height, y + height)
+        if x0 < x1 and y0 < y1:
+            out[y0 - y : y1 - y, x0 - x : x1 - x] = self.bits[y0 - self.y : y1 - self.y, x0 - self.x : x1 - self.x]
+        return out
+
+    def full(self, height: int, width: int) -> np.ndarray:
+        """The mask on a full frame, bool (height, width); what lies outside the frame is lost."""
+        return self.window(0, 0, width, height)
+
+    def clip(self, height: int, width: int) -> MaskRegion:
+        """The part inside a frame of this size."""
+        return self.within(0, 0, width, height)
+
+    def within(self, x: int, y: int, width: int, height: int) -> MaskRegion:
+        """The part inside a window, as a view."""
+        x0, y0 = max(self.x, x), max(self.y, y)
+        x1, y1 = min(self.x + self.width, x + width), min(self.y + self.height, y + height)
+        if x0 >= x1 or y0 >= y1:
+            return MaskRegion.empty()
+        return MaskRegion(x0, y0, self.bits[y0 - self.y : y1 - self.y, x0 - self.x : x1 - self.x])
+
+    def trim(self) -> MaskRegion:
+        """The same pixels in their tightest box."""
+        return MaskRegion.from_full(self.bits, self.x, self.y)
+
+    def touches_edge(self, height: int, width: int) -> bool:
+        """Whether a set pixel lies on the frame's border or beyond it."""
+        inner = self.within(1, 1, width - 2, height - 2)
+        return inner.area < self.area
+
+    # --- set algebra --------------------------------------------------------------------------------------
+
+    def __or__(self, other: MaskRegion) -> MaskRegion:
+        return MaskRegion.union_of((self, other))
+
+    def __and__(self, other: MaskRegion) -> MaskRegion:
+        mine, theirs = self.within(*other.box), other.within(*self.box)
+        if mine.bits.size == 0:
+            return MaskRegion.empty()
+        return MaskRegion(mine.x, mine.y, mine.bits & theirs.bits)
+
+    def __sub__(self, other: MaskRegion) -> MaskRegion:
+        return MaskRegion(self.x, self.y, self.bits & ~other.window(*self.box))
+
+    def overlap(self, other: MaskRegion) -> int:
+        """Number of pixels in both."""
+        mine, theirs = self.within(*other.box), other.within(*self.box)
+        return int(np.count_nonzero(mine.bits & theirs.bits)) if mine.bits.size else 0
+
+    def iou(self, other: MaskRegion) -> float:
+        """Intersection over union, in [0, 1]; two empty masks agree (1)."""
+        both = self.overlap(other)
+        either = self.area + other.area - both
+        return both / either if either else 1.0
+
+    def contains(self, other: MaskRegion) -> bool:
+        """Whether every pixel of `other` is set here too."""
+        return self.overlap(other) == other.area
+
+    # --- geometry -----------------------------------------------------------------------------------------
+
+    def shift(self, dx: int, dy: int) -> MaskRegion:
+        """The mask moved by whole pixels."""
+        return MaskRegion(self.x + int(dx), self.y + int(dy), self.bits)
+
+    def grow(self, radius: int) -> MaskRegion:
+        """Dilated by a disc of `radius` pixels; eroded by it when negative."""
+        reach = abs(int(radius))
+        if reach == 0 or not self.area:
+            return self
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+        if radius > 0:
+            padded = np.pad(self.bits, reach).view(np.uint8)
+            return MaskRegion(self.x - reach, self.y - reach, cv2.dilate(padded, disc).view(bool))
+        padded = np.pad(self.bits, 1).view(np.uint8)  # what is outside the box is not set
+        return MaskRegion(self.x - 1, self.y - 1, cv2.erode(padded, disc, borderValue=0).view(bool)).trim()
+
+    def connected_to(self, seed: MaskRegion) -> MaskRegion:
+        """Only the 8-connected parts of this mask that touch `seed`."""
+        if not self.area:
+            return self
+        _, labels = cv2.connectedComponents(np.ascontiguousarray(self.bits).view(np.uint8), connectivity=8)
+        kept = np.unique(labels[seed.window(*self.box)])
+        return MaskRegion(self.x, self.y, np.isin(labels, kept[kept > 0]))
+
+    # --- the wire -----------------------------------------------------------------------------------------
+
+    def pack(self) -> np.ndarray:
+        """The bits as they travel in ``amodal_ros/msg/Mask``: uint8, rows padded to whole bytes, MSB first."""
+        return np.packbits(self.bits, axis=1).reshape(-1)
+
+
+def _common_box(regions: list[MaskRegion]) -> tuple[int, int, int, int]:
+    x = min(r.x for r in regions)
+    y = min(r.y for r in regions)
+    right = max(r.x + r.width for r in regions)
+    bottom = max(r.y + r.height for r in regions)
+    return x, y, right - x, bottom - y
