@@ -1,0 +1,50 @@
+"""`amodal`: the command line. Each command is one module, imported only when it is called."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+#: command -> (module with ``add_arguments(parser)`` and ``run(args) -> int``, one line for ``amodal --help``)
+COMMANDS = {
+    "complete": ("amodal_ros.completion.cli", "amodal masks for the objects of one image"),
+    "evaluate": ("amodal_ros.evaluation.cli", "measure a model on streets, a folder or a data set"),
+    "tables": ("amodal_ros.evaluation.tables_cli", "tables and figures from evaluation runs"),
+    "datasets": ("amodal_ros.datasets.cli", "check a data set on disk"),
+    "bag": ("amodal_ros.bags.cli", "make, play and score rosbags"),
+    "models": ("amodal_ros.models.cli", "list, check, download and export models"),
+    "bench": ("amodal_ros.models.bench", "seconds per object and peak memory of a model"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        0 on success; 1 for an error that the message explains; 2 for wrong usage.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    chosen = next((word for word in argv if not word.startswith("-")), None)
+    parser = argparse.ArgumentParser(prog="amodal", description="Amodal masks for tracked objects.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (module, line) in COMMANDS.items():
+        command = commands.add_parser(
+            name, help=line, description=line, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        )
+        if name == chosen:  # only this command's room is imported
+            implementation = importlib.import_module(module)
+            implementation.add_arguments(command)
+            command.set_defaults(run=implementation.run)
+    args = parser.parse_args(argv)
+    try:
+        return args.run(args)
+    except (ValueError, OSError) as error:
+        print(f"amodal {args.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
