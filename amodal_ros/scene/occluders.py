@@ -54,6 +54,7 @@ class Surroundings:
         self.masks = [m.clip(*self.frame_shape).trim() for m in masks]
         self.mode = occluders
         self._depth = depth
+        self._grown: dict[int, MaskRegion] = {}
 
     @cached_property
     def hulls(self) -> list[MaskRegion]:
@@ -72,6 +73,12 @@ class Surroundings:
         """Whether no labelled neighbour can be in front and the frame's edge is not reached: no model is needed."""
         return self.mode == "instances" and not self.in_front[:, i].any() and not self.masks[i].touches_edge(*self.frame_shape)
 
+    def grown(self, j: int) -> MaskRegion:
+        """Mask j with room for a sloppy outline; several objects ask for the same occluder."""
+        if j not in self._grown:
+            self._grown[j] = self.masks[j].grow(SLOPPY)
+        return self._grown[j]
+
     def feasible(self, i: int, box: tuple[int, int, int, int]) -> MaskRegion:
         """The region F in which hidden parts of object i can lie, within `box` (x, y, width, height).
 
@@ -84,7 +91,7 @@ class Surroundings:
         inside = _frame_window(self.frame_shape, box)
         allowed = ~inside
         for j in self.occluders(i):
-            allowed |= self.masks[j].grow(SLOPPY).window(*box)
+            allowed |= self.grown(j).window(*box)
         if self.mode == "any":
             labelled = np.zeros((height, width), bool)
             for mask in self.masks:
