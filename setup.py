@@ -1,5 +1,11 @@
-"""Pip entry point; everything is declared in pyproject.toml. ROS builds the package through CMakeLists.txt."""
+"""Pip entry point; the rest is declared in pyproject.toml. ROS builds the package through CMakeLists.txt."""
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
-setup()
+setup(
+    # The message definitions travel with the library, so that bags can be written and read without ROS. Not as
+    # amodal_ros.msg: that name belongs to the classes that ROS generates.
+    packages=[*find_packages(include=["amodal_ros*"]), "amodal_ros.interfaces"],
+    package_dir={"amodal_ros.interfaces": "msg"},
+    package_data={"amodal_ros.interfaces": ["*.msg"]},
+)
