@@ -1,0 +1,68 @@
+"""Section 4.3: the soft inpainting area M, Eq. 10, in crop pixels and in latent cells."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from amodal_ros.completion.settings import Settings
+from amodal_ros.scene.hull import convex_hull
+from amodal_ros.scene.mask import MaskRegion
+
+
+def hull_area(visible: np.ndarray) -> np.ndarray:
+    """Eq. 10: M = convex hull of the union of all contours of V; bool (height, width) in, the same out."""
+    return convex_hull(MaskRegion.from_full(visible)).full(*visible.shape)
+
+
+def inpainting_area(visible: np.ndarray, feasible: np.ndarray, outside: np.ndarray, settings: Settings) -> np.ndarray:
+    """M for the settings' reading, all arrays bool (height, width) in crop pixels.
+
+    Args:
+        visible: V.
+        feasible: F, where hidden parts can lie (`scene.occluders`).
+        outside: what lies outside the frame.
+
+    The readings of Eq. 7 take M = hull(V), or V itself for Table 2's row without an area. The anchored readings keep
+    V's pixels and paint around them: the hull grown by a distance tied to the object's size, minus V, cut to F when
+    the area is ``"feasible"`` (always for ``anchored_real``, whose real background must not be painted over). A hull
+    never leaves the frame by itself, so the strip outside the frame within reach of V belongs to the area.
+    """
+    if settings.area == "visible":
+        return visible
+    hull = hull_area(visible)
+    if settings.reading not in ("anchored", "anchored_real"):
+        return hull & (feasible | visible) if settings.area == "feasible" else hull
+    reach = _grow(hull, round(settings.area_growth * object_size(visible)))
+    if settings.area == "feasible" or settings.reading == "anchored_real":
+        reach &= _grow(feasible, 1)
+    else:
+        reach |= outside & _grow(visible, round(settings.area_growth * object_size(visible)))
+    return reach & ~visible
+
+
+def object_size(visible: np.ndarray) -> int:
+    """The longer side of the visible mask's box in pixels."""
+    return max(cv2.boundingRect(visible.view(np.uint8))[2:])
+
+
+def latent_area(area: torch.Tensor, factor: int) -> torch.Tensor:
+    """M on latent cells: area-resized, then thresholded so that no pixel of the area is lost.
+
+    Args:
+        area: (batch, 1, height, width) of 0 and 1.
+        factor: pixels per latent cell along one side.
+
+    Returns:
+        (batch, 1, height / factor, width / factor) of 0 and 1.
+    """
+    return (F.avg_pool2d(area, factor) > 0).to(area.dtype)
+
+
+def _grow(mask: np.ndarray, radius: int) -> np.ndarray:
+    if radius <= 0:
+        return mask
+    # The distance transform costs the same for any radius; a disc-shaped dilation does not.
+    return cv2.distanceTransform((~mask).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) <= radius

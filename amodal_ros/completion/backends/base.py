@@ -1,0 +1,66 @@
+"""What the sampler asks of a diffusion family; each family is one file that answers."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+
+from amodal_ros.completion.settings import EmptyMask
+
+
+class Schedule(Protocol):
+    """Noise levels 0 (most noise) to len (clean), and a one-step solver between them.
+
+    Blending after each step (Eq. 7) rewrites what a multistep solver remembers, so only one-step solvers fit.
+    """
+
+    def __len__(self) -> int: ...
+
+    def timestep(self, step: int) -> torch.Tensor:
+        """What the denoiser is told at this step."""
+
+    def start(self, noise: torch.Tensor) -> torch.Tensor:
+        """Unit noise scaled to level 0."""
+
+    def noised(self, x: torch.Tensor, noise: torch.Tensor, level: int) -> torch.Tensor:
+        """Eq. 1, the family's forward process: x_t at a level; level len gives x itself."""
+
+    def step(self, prediction: torch.Tensor, step: int, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """From level `step` to the next: the new latents, and the present guess of the clean ones."""
+
+
+class Backend(Protocol):
+    """A latent inpainting model.
+
+    Images are (batch, 3, resolution, resolution) in [-1, 1]; latents (batch, *latent_shape).
+    """
+
+    family: str
+    resolution: int  #: pixels along one side
+    latent_factor: int  #: pixels per latent cell along one side
+    latent_shape: tuple[int, int, int]  #: channels, height, width
+    has_mask_input: bool  #: whether M enters the denoiser; otherwise Eq. 5 blends
+    device: torch.device
+    dtype: torch.dtype
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        """E(x): the mean latents, scaled to about unit variance. No draw: a seed fixes everything elsewhere."""
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """D(z), images clipped to [-1, 1]."""
+
+    def schedule(self, steps: int) -> Schedule:
+        """A fresh schedule of `steps` steps."""
+
+    def mask_conditioning(self, image: torch.Tensor, area: torch.Tensor) -> torch.Tensor | None:
+        """What the denoiser sees of M and of x outside of it; None without a mask input."""
+
+    def empty_conditioning(self, image: torch.Tensor, meaning: EmptyMask) -> torch.Tensor | None:
+        """The same for Eq. 11's empty M: nothing masked (all of x known), or nothing known."""
+
+    def predict(self, z: torch.Tensor, timestep: torch.Tensor, conditioning: torch.Tensor | None) -> torch.Tensor:
+        """The denoiser's output for the empty prompt."""
+
+    def free(self) -> None:
+        """Give the device's memory back."""

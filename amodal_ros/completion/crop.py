@@ -1,0 +1,71 @@
+"""Object crop <-> frame: the window of the image that the diffusion model works on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from amodal_ros.scene.mask import MaskRegion
+
+#: No crop is smaller than this (pixels): a one-pixel object still gets surroundings.
+MIN_SIDE = 16
+
+
+@dataclass(frozen=True)
+class ObjectCrop:
+    """A window of the frame, resized to `resolution` x `resolution` pixels; it may pass the frame's edge."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+    resolution: int
+
+    @staticmethod
+    def around(visible: MaskRegion, margin: float, resolution: int) -> ObjectCrop:
+        """A square around a visible mask, `margin` times its longer side wider on each side."""
+        x, y, width, height = visible.trim().box
+        side = max(MIN_SIDE, math.ceil(max(width, height) * (1 + 2 * margin)))
+        return ObjectCrop(x + (width - side) // 2, y + (height - side) // 2, side, side, resolution)
+
+    @staticmethod
+    def whole(height: int, width: int, resolution: int) -> ObjectCrop:
+        """The whole image, squeezed to a square."""
+        return ObjectCrop(0, 0, width, height, resolution)
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """(x, y, width, height) in frame pixels."""
+        return self.x, self.y, self.width, self.height
+
+    def image(self, frame: np.ndarray) -> np.ndarray:
+        """The window's pixels, uint8 (resolution, resolution, 3); the frame's border repeats outside of it."""
+        height, width = frame.shape[:2]
+        rows = np.clip(np.arange(self.y, self.y + self.height), 0, height - 1)
+        columns = np.clip(np.arange(self.x, self.x + self.width), 0, width - 1)
+        # Only the rows and columns of the window are touched, never the whole frame.
+        window = frame[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        window = window[np.ix_(rows - rows[0], columns - columns[0])]
+        return self._resize(window)
+
+    def mask(self, region: MaskRegion) -> np.ndarray:
+        """A frame mask in crop pixels, bool (resolution, resolution); a mask in the window never vanishes."""
+        window = region.window(*self.box)
+        share = self._resize(window.astype(np.float32))
+        out = share >= 0.5
+        return out if out.any() else share > 0
+
+    def region(self, logits: np.ndarray) -> MaskRegion:
+        """A mask painted in the crop back in frame pixels: set where `logits` (resolution, resolution) > 0."""
+        back = cv2.resize(
+            np.ascontiguousarray(logits, np.float32), (self.width, self.height), interpolation=cv2.INTER_LINEAR
+        )
+        return MaskRegion.from_full(back > 0, self.x, self.y)
+
+    def _resize(self, window: np.ndarray) -> np.ndarray:
+        shrinks = max(self.width, self.height) > self.resolution
+        size = (self.resolution, self.resolution)
+        return cv2.resize(window, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

@@ -1,0 +1,406 @@
+"""The method, batched: visible masks in, amodal masks out. `AmodalPipeline.complete` reads like the paper's section 4."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from amodal_ros.completion.area import inpainting_area
+from amodal_ros.completion.backends import Backend, load_backend
+from amodal_ros.completion.condition import background_pixels, condition_image, object_pixels, to_signed, to_uint8
+from amodal_ros.completion.crop import ObjectCrop
+from amodal_ros.completion.errors import Interrupted, ModelError
+from amodal_ros.completion.points import draw_points
+from amodal_ros.completion.sampler import first_step, inpaint
+from amodal_ros.completion.segmenters import Segmenter, load_segmenter
+from amodal_ros.completion.settings import Settings
+from amodal_ros.completion.trace import Trace
+from amodal_ros.models import folder_settings, resolve_folder
+from amodal_ros.scene import Completion, MaskRegion, Source, Surroundings
+
+log = logging.getLogger(__name__)
+
+Mask = MaskRegion | np.ndarray
+#: How many denoising steps a trace shows.
+TRACED_STEPS = 5
+
+
+class AmodalPipeline:
+    """Completes the hidden parts of objects with a diffusion inpainting model and a promptable segmenter.
+
+    >>> pipeline = AmodalPipeline.from_pretrained("embedded")          # doctest: +SKIP
+    >>> result, = pipeline.complete(image, [visible], seed=0)          # doctest: +SKIP
+    >>> result.amodal.full(*image.shape[:2]), result.occlusion_ratio   # doctest: +SKIP
+    """
+
+    def __init__(
+        self, backend: Backend, segmenter: Segmenter, settings: Settings | None = None, name: str = ""
+    ) -> None:
+        self.backend = backend
+        self.segmenter = segmenter
+        self.settings = settings or Settings()
+        self.name = name or backend.family
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | Path,
+        *,
+        segmenter: str | Path | None = None,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+        resolution: int | None = None,
+        preset: str | None = None,
+        **settings: Any,
+    ) -> AmodalPipeline:
+        """Load a model by name or by folder.
+
+        Args:
+            model: a known name (``"embedded"``) or a folder in the layout of ``StableDiffusionInpaintPipeline``.
+            segmenter: a `SamModel` folder; by default ``segmenter/`` inside the model's folder.
+            device: by default a CUDA device if there is one, else the CPU.
+            dtype: by default float16 on a GPU and float32 on a CPU.
+            resolution: pixels along one side; by default the model's own.
+            preset, settings: changes to the model's default `Settings`.
+
+        Raises:
+            ModelError: the folder or one of its components cannot be used; the message names it.
+            ValueError: a setting is out of range.
+        """
+        folder = resolve_folder(model)
+        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        dtype = _dtype(dtype, device)
+        chosen = Settings().replace(**folder_settings(folder)).replace(preset, **settings)
+        return cls(
+            load_backend(folder, device, dtype, resolution),
+            load_segmenter(Path(segmenter) if segmenter else folder / "segmenter", device, dtype),
+            chosen,
+            Path(model).name,
+        )
+
+    def complete(
+        self,
+        image: np.ndarray,
+        visible: Sequence[Mask],
+        context: Sequence[Mask] = (),
+        *,
+        depth: np.ndarray | None = None,
+        seed: int = 0,
+        on_error: str = "raise",
+        should_stop: Callable[[], bool] = lambda: False,
+        progress: Callable[[int, int], None] | None = None,
+        surroundings: Surroundings | None = None,
+        trace: bool = False,
+        preset: str | None = None,
+        **overrides: Any,
+    ) -> list[Completion]:
+        """Amodal masks for the objects of one image.
+
+        Args:
+            image: I, uint8 (height, width, 3), RGB.
+            visible: V per object to complete: bool (height, width) arrays or `MaskRegion`. They are each other's
+                context.
+            context: visible masks of further things in the image.
+            depth: optional float (height, width) in metres; decides who is in front.
+            seed: fixes every random draw. Every object draws the same way, whatever its place in the call.
+            on_error: ``"raise"``, or ``"skip"``: a bad mask gives None in its place and a failed batch gives
+                VISIBLE_ONLY, both logged; nothing else is lost.
+            should_stop: asked before every denoising step.
+            progress: called with (denoising steps done, steps in all).
+            surroundings: what the masks tell about each other, where the caller has it already: of
+                ``[*visible, *context]``, in this order. Its `mode` overrides the setting `occluders`.
+            trace: keep what happened on the way (`Completion.trace`).
+            preset, overrides: changes to `settings` for this call.
+
+        Returns:
+            One `Completion` per visible mask, in order.
+
+        Raises:
+            ValueError: a bad image, mask or setting.
+            Interrupted: `should_stop` said yes; `Interrupted.results` holds what was done.
+        """
+        settings = self.settings.replace(preset, **overrides)
+        _check_image(image)
+        if on_error not in ("raise", "skip"):
+            raise ValueError(f"on_error: expected 'raise' or 'skip', got {on_error!r}")
+        shape = image.shape[:2]
+        masks, bad = _regions([*visible, *context], shape, on_error, len(visible))
+        if surroundings is None:
+            surroundings = Surroundings(masks, shape, settings.occluders, depth)
+
+        results: list[Completion | None] = [None] * len(visible)
+        tasks: list[_Task] = []
+        for i in range(len(visible)):
+            if i in bad:
+                continue
+            if surroundings.unoccluded(i):
+                results[i] = surroundings.geometric(i)
+            else:
+                tasks += [self._task(image, surroundings, i, seed, k, settings, trace) for k in range(settings.samples)]
+
+        steps = _Steps(tasks, settings, should_stop, progress)
+        painted: dict[int, list[_Task]] = {}
+        for batch in _batches(tasks, settings):
+            try:
+                images = self._paint(batch, settings, steps)  # section 4.1
+                self._segment(batch, images, surroundings, settings)
+            except Interrupted:
+                raise Interrupted(results) from None
+            except Exception as error:
+                if on_error == "raise":
+                    raise
+                log.warning("completion of %d objects failed: %s", len({t.index for t in batch}), error)
+                for task in batch:
+                    task.failed = True
+            for task in batch:
+                painted.setdefault(task.index, []).append(task)
+                if len(painted[task.index]) == settings.samples:
+                    results[task.index] = _conclude(painted[task.index], surroundings, settings)
+        return results
+
+    def free(self) -> None:
+        """Give the device's memory back; the pipeline cannot be used afterwards."""
+        self.backend.free()
+        self.segmenter.free()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    # --- section 4, stage by stage --------------------------------------------------------------------------
+
+    def _task(
+        self,
+        image: np.ndarray,
+        surroundings: Surroundings,
+        i: int,
+        seed: int,
+        sample: int,
+        settings: Settings,
+        trace: bool,
+    ) -> _Task:
+        """Sections 4.2 and 4.3 for one object: its crop, condition image, area, noise and points."""
+        rng = np.random.default_rng([seed, sample])
+        mask = surroundings.masks[i]
+        if settings.crop == "object":
+            crop = ObjectCrop.around(mask, settings.margin, self.backend.resolution)
+        else:
+            crop = ObjectCrop.whole(*surroundings.frame_shape, self.backend.resolution)
+        pixels = crop.image(image)
+        visible = crop.mask(mask)
+        feasible = crop.mask(surroundings.feasible(i, crop.box)) & ~visible
+        outside = crop.mask(MaskRegion(*crop.box[:2], ~_inside(surroundings.frame_shape, crop.box)))
+
+        signed = to_signed(pixels)
+        if settings.reading == "anchored_real":
+            x = signed
+        else:
+            noise = 0.0 if settings.reading == "anchored" else settings.object_noise
+            background = background_pixels(signed, visible, settings.background, settings.blur * crop.resolution, rng)
+            x = condition_image(visible, object_pixels(signed, noise, rng), background)  # Eq. 8, 9
+        area = inpainting_area(visible, feasible, outside, settings)  # Eq. 10
+        latent_noise = rng.standard_normal(self.backend.latent_shape, dtype=np.float32)
+        points, labels = draw_points(visible, feasible, outside, settings, rng)
+        task = _Task(i, sample, crop, x, area, latent_noise, points, labels)
+        if trace:
+            task.trace = Trace(crop, pixels, visible, to_uint8(x), area, feasible, points=points, labels=labels)
+        return task
+
+    @torch.inference_mode()
+    def _paint(self, batch: list[_Task], settings: Settings, steps: _Steps) -> torch.Tensor:
+        """Section 4.1 for a batch: images (batch, 3, r, r) in [-1, 1]."""
+        backend = self.backend
+        image = _to_device([t.condition.transpose(2, 0, 1) for t in batch], backend)
+        area = _to_device([t.area[None] for t in batch], backend)
+        noise = _to_device([t.noise for t in batch], backend)
+        guesses: list[tuple[int, torch.Tensor]] = []
+        observe = (lambda step, clean: guesses.append((step, clean))) if batch[0].trace else None
+        images = inpaint(backend, image, area, noise, settings, steps.between, observe)
+        if not torch.isfinite(images).all():
+            raise ModelError(f"{self.name}: the decoder returned NaN or infinity at {backend.dtype}; try another dtype")
+        if batch[0].trace:
+            self._trace_steps(batch, guesses, images)
+        return images
+
+    @torch.inference_mode()
+    def _segment(
+        self, batch: list[_Task], images: torch.Tensor, surroundings: Surroundings, settings: Settings
+    ) -> None:
+        """Points prompt the segmenter on what was painted; the best candidate becomes the task's guess."""
+        # Objects without known background have no points off the object; prompts of one length share a pass.
+        for length in sorted({len(t.points) for t in batch}):
+            rows = [k for k, t in enumerate(batch) if len(t.points) == length]
+            points = torch.from_numpy(np.stack([batch[k].points for k in rows]))
+            labels = torch.from_numpy(np.stack([batch[k].labels for k in rows]))
+            logits, predicted = self.segmenter.segment(images[rows], points, labels)
+            for k, task_logits, task_predicted in zip(rows, logits.cpu().numpy(), predicted.cpu().numpy()):
+                _choose(batch[k], task_logits, task_predicted, surroundings, settings)
+
+    def _trace_steps(self, batch: list[_Task], guesses: list[tuple[int, torch.Tensor]], images: torch.Tensor) -> None:
+        shown = sorted({round(p) for p in np.linspace(0, len(guesses) - 1, TRACED_STEPS)})
+        for step, clean in (guesses[k] for k in shown):
+            for task, picture in zip(batch, self.backend.decode(clean)):
+                task.trace.steps.append((step, _picture(picture)))
+        for task, picture in zip(batch, images):
+            task.trace.painted = _picture(picture)
+
+
+@dataclass
+class _Task:
+    """One sample of one object on its way through the method; arrays in crop pixels."""
+
+    index: int
+    sample: int
+    crop: ObjectCrop
+    condition: np.ndarray
+    area: np.ndarray
+    noise: np.ndarray
+    points: np.ndarray
+    labels: np.ndarray
+    trace: Trace | None = None
+    guess: MaskRegion | None = None
+    score: float = 0.0
+    failed: bool = False
+
+
+class _Steps:
+    """Counts denoising steps over all batches of a call and asks the caller between them."""
+
+    def __init__(self, tasks: list[_Task], settings: Settings, should_stop, progress) -> None:
+        self._should_stop, self._progress = should_stop, progress
+        self._done = 0
+        batches = sum(1 for _ in _batches(tasks, settings))
+        self._total = batches * (settings.steps - first_step(settings, settings.steps))
+
+    def between(self) -> bool:
+        if self._progress is not None:
+            self._progress(self._done, self._total)
+        self._done += 1
+        return self._should_stop()
+
+
+def _choose(
+    task: _Task, logits: np.ndarray, predicted: np.ndarray, surroundings: Surroundings, settings: Settings
+) -> None:
+    """The candidate that counts, and its agreement with the known pixels (score = IoU(mask * K, V))."""
+    regions = [task.crop.region(candidate) for candidate in logits]
+    scores = np.array([surroundings.score(task.index, region) for region in regions])
+    # Known pixels judge; where several candidates explain them alike the segmenter's own opinion decides.
+    worth = predicted if settings.choice == "predicted" else scores * np.clip(predicted, 0.05, 1.0)
+    best = int(np.argmax(worth))
+    task.guess, task.score = regions[best], float(scores[best])
+    if task.trace is not None:
+        trace = task.trace
+        trace.candidates, trace.predicted, trace.scores, trace.chosen = logits > 0, predicted, scores, best
+
+
+def _conclude(tasks: list[_Task], surroundings: Surroundings, settings: Settings) -> Completion:
+    """One object's answer from its samples: cut to what is feasible, united with V, put to the vote."""
+    i = tasks[0].index
+    geometric = surroundings.geometric(i)
+    if any(t.failed for t in tasks):
+        mask = surroundings.masks[i]
+        return dataclasses.replace(
+            geometric, amodal=mask, source=Source.VISIBLE_ONLY, score=surroundings.score(i, mask)
+        )
+    shapes = [_admissible(t.guess, surroundings, i, settings) for t in tasks]
+    amodal, agreement = _majority(shapes)
+    if settings.keep_visible:
+        amodal = amodal | surroundings.masks[i]
+    score = float(np.mean([t.score for t in tasks]))
+    answer = dataclasses.replace(
+        geometric, amodal=amodal, source=Source.INFERRED, score=score, agreement=agreement, trace=tasks[0].trace
+    )
+    if tasks[0].trace is not None:
+        tasks[0].trace.amodal = tasks[0].crop.mask(amodal)
+    if score < settings.fallback:
+        return dataclasses.replace(geometric, trace=tasks[0].trace, score=geometric.score)
+    return answer
+
+
+def _admissible(guess: MaskRegion, surroundings: Surroundings, i: int, settings: Settings) -> MaskRegion:
+    """A guess without what cannot be: A \\ V lies within F, A contains V and hangs together with it."""
+    mask = surroundings.masks[i]
+    shape = guess
+    if surroundings.mode != "off":
+        shape = (guess & mask) | (guess & surroundings.feasible(i, guess.box))
+    return (shape | mask).connected_to(mask).trim() if settings.keep_visible else shape.trim()
+
+
+def _majority(shapes: list[MaskRegion]) -> tuple[MaskRegion, float]:
+    """The pixels in more than half of the shapes, and the shapes' mean IoU with it (NaN for a single shape)."""
+    if len(shapes) == 1:
+        return shapes[0], float("nan")
+    box = MaskRegion.union_of(shapes).box
+    votes = np.sum([s.window(*box) for s in shapes], axis=0)
+    majority = MaskRegion.from_full(votes * 2 > len(shapes), *box[:2])
+    return majority, float(np.mean([s.iou(majority) for s in shapes]))
+
+
+def _batches(tasks: list[_Task], settings: Settings):
+    for start in range(0, len(tasks), settings.max_batch):
+        yield tasks[start : start + settings.max_batch]
+
+
+def _regions(
+    masks: Sequence[Mask], shape: tuple[int, int], on_error: str, wanted: int
+) -> tuple[list[MaskRegion], set[int]]:
+    """Masks as regions inside the frame, and the positions of those that cannot be used."""
+    regions, bad = [], set()
+    for k, mask in enumerate(masks):
+        what = f"visible mask {k}" if k < wanted else f"context mask {k - wanted}"
+        try:
+            regions.append(_region(mask, shape, what, may_be_empty=k >= wanted))
+        except ValueError as error:
+            if on_error == "raise":
+                raise
+            log.warning("%s", error)
+            bad.add(k)
+            regions.append(MaskRegion.empty())
+    return regions, bad
+
+
+def _region(mask: Mask, shape: tuple[int, int], what: str, may_be_empty: bool) -> MaskRegion:
+    if isinstance(mask, np.ndarray):
+        if mask.dtype != np.bool_ or mask.shape != tuple(shape):
+            raise ValueError(f"{what}: expected bool of the image's size {tuple(shape)}, got {mask.dtype} {mask.shape}")
+        mask = MaskRegion.from_full(mask)
+    elif not isinstance(mask, MaskRegion):
+        raise ValueError(f"{what}: expected a bool array or a MaskRegion, got {type(mask).__name__}")
+    region = mask.clip(*shape).trim()
+    if not region.area and not may_be_empty:
+        raise ValueError(f"{what}: expected at least one pixel inside the image, got none")
+    return region
+
+
+def _check_image(image: np.ndarray) -> None:
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise ValueError(f"image: expected RGB uint8 (height, width, 3), got {got}")
+
+
+def _dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
+    if dtype is None:
+        return torch.float16 if device.type == "cuda" else torch.float32
+    if isinstance(dtype, str):
+        dtype = getattr(torch, dtype, None)
+    if dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        raise ValueError(f"dtype: expected float32, float16 or bfloat16, got {dtype!r}")
+    return dtype
+
+
+def _to_device(arrays: list[np.ndarray], backend: Backend) -> torch.Tensor:
+    return torch.from_numpy(np.stack(arrays).astype(np.float32)).to(backend.device, backend.dtype)
+
+
+def _picture(image: torch.Tensor) -> np.ndarray:
+    return to_uint8(image.float().cpu().numpy().transpose(1, 2, 0))
+
+
+def _inside(shape: tuple[int, int], box: tuple[int, int, int, int]) -> np.ndarray:
+    return MaskRegion(0, 0, np.ones(shape, bool)).window(*box)

@@ -1,0 +1,117 @@
+"""Section 4.1: denoising with leakage (Eq. 4-7) and mask guidance (Eq. 11).
+
+z are latents, x the condition image's latents E(x), x_t the condition image noised to the level of step t (Eq. 1),
+M the area on latent cells. One noise is drawn per object and serves both as the start of z and in every x_t: a fresh
+draw each step would lose variance in the blend of Eq. 7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from amodal_ros.completion.area import latent_area
+from amodal_ros.completion.backends.base import Backend
+from amodal_ros.completion.errors import Interrupted
+from amodal_ros.completion.settings import Settings
+
+
+@torch.inference_mode()
+def inpaint(
+    backend: Backend,
+    image: torch.Tensor,
+    area: torch.Tensor,
+    noise: torch.Tensor,
+    settings: Settings,
+    should_stop: Callable[[], bool] = lambda: False,
+    observe: Callable[[int, torch.Tensor], None] | None = None,
+) -> torch.Tensor:
+    """Paint a batch of condition images.
+
+    Args:
+        image: x, (batch, 3, resolution, resolution) in about [-1, 1].
+        area: M, (batch, 1, resolution, resolution) of 0 and 1.
+        noise: eps, shaped like the latents, one draw per object.
+        should_stop: asked before every step.
+        observe: called after every step with its number and the model's present guess of the clean latents.
+
+    Returns:
+        The inpainted image, (batch, 3, resolution, resolution) in [-1, 1].
+
+    Raises:
+        Interrupted: `should_stop` said yes.
+    """
+    x = backend.encode(image)
+    mask = latent_area(area, backend.latent_factor)
+    strength = leakage_strength(mask, settings, backend.has_mask_input)
+    known = backend.mask_conditioning(image, area)
+    empty = backend.empty_conditioning(image, settings.empty_mask) if settings.guidance > 0 else None
+
+    schedule = backend.schedule(settings.steps)
+    first = first_step(settings, len(schedule))
+    z = schedule.noised(x, noise, first) if first else schedule.start(noise)
+    for step in range(first, len(schedule)):
+        if should_stop():
+            raise Interrupted
+        prediction = guided_prediction(backend, z, schedule.timestep(step), known, empty, settings.guidance)
+        z_tilde, clean = schedule.step(prediction, step, z)  # Eq. 4
+        x_t = schedule.noised(x, noise, step + 1)  # Eq. 1, at the level after the step
+        z = leak(z_tilde, x_t, *strength)  # Eq. 7
+        if observe is not None:
+            observe(step, leak(clean, x, *strength))
+    return backend.decode(z)
+
+
+def leak(z: torch.Tensor, x_t: torch.Tensor, mask: torch.Tensor | float, s: torch.Tensor | float) -> torch.Tensor:
+    """Eq. 7: s * (M * z + (1 - M) * x_t) + (1 - s) * x_t. With s = 1 it is Eq. 5, plain inpainting."""
+    return s * (mask * z + (1 - mask) * x_t) + (1 - s) * x_t
+
+
+def leakage_strength(
+    mask: torch.Tensor, settings: Settings, has_mask_input: bool
+) -> tuple[torch.Tensor | float, torch.Tensor | float]:
+    """M and s of Eq. 7 for a reading: the pair that `leak` takes.
+
+    ``equation`` takes M and s literally. ``soft`` leaks everywhere: M acts only through the model's mask input.
+    ``start`` does not blend at all, ``anchored`` paints freely inside M and keeps everything else.
+
+    A model without a mask input knows no M, so in Eq. 11 its empty M gives x_t; put into Eq. 7 the effective strength
+    inside M is s * (1 + w), at most 1.
+    """
+    if settings.reading == "start":
+        return 1.0, 1.0
+    if settings.reading in ("anchored", "anchored_real"):
+        return mask, 1.0
+    s: torch.Tensor | float = settings.leakage
+    if not has_mask_input:
+        guided = min(1.0, settings.leakage * (1 + settings.guidance))
+        s = settings.leakage + (guided - settings.leakage) * mask
+    return (mask, s) if settings.reading == "equation" else (1.0, s)
+
+
+def first_step(settings: Settings, steps: int) -> int:
+    """Where denoising begins: at pure noise, or for ``start`` at x noised to level s (the last s * steps steps)."""
+    if settings.reading != "start":
+        return 0
+    return steps - max(1, min(steps, round(settings.leakage * steps)))
+
+
+def guided_prediction(
+    backend: Backend,
+    z: torch.Tensor,
+    timestep: torch.Tensor,
+    known: torch.Tensor | None,
+    empty: torch.Tensor | None,
+    w: float,
+) -> torch.Tensor:
+    """Eq. 11: (1 + w) * pred(M) - w * pred(empty M), both halves in one pass through the denoiser."""
+    if known is None or empty is None or w == 0:
+        return backend.predict(z, timestep, known)
+    with_area, without = backend.predict(torch.cat([z, z]), timestep, torch.cat([known, empty])).chunk(2)
+    return mask_guidance(with_area, without, w)
+
+
+def mask_guidance(with_area: torch.Tensor, without: torch.Tensor, w: float) -> torch.Tensor:
+    """Eq. 11 on two predictions of one shape."""
+    return (1 + w) * with_area - w * without
