@@ -9,18 +9,38 @@ from amodal_ros.scene.mask import MaskRegion
 
 
 def convex_hull(mask: MaskRegion) -> MaskRegion:
-    """The filled convex hull of all contours of a mask.
+    """All pixels whose centre lies in the convex hull of a mask's pixel centres (the hull of all its contours).
 
-    The hull contains the mask, and is its own hull (up to rasterisation). An empty mask has an empty hull.
+    The hull contains the mask and is its own hull, exactly. An empty mask has an empty hull.
     """
     if not mask.area:
         return MaskRegion.empty()
     tight = mask.trim()
-    contours, _ = cv2.findContours(
-        np.ascontiguousarray(tight.bits).view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
-    )
-    corners = cv2.convexHull(np.concatenate(contours))
-    canvas = np.zeros(tight.bits.shape, np.uint8)
-    cv2.fillConvexPoly(canvas, corners, 1)
-    # A polygon's raster can miss a pixel of a contour that it passes through; the mask itself never goes missing.
-    return MaskRegion(tight.x, tight.y, canvas.view(bool) | tight.bits)
+    height, width = tight.bits.shape
+    bits = np.ascontiguousarray(tight.bits).view(np.uint8)
+    contours, _ = cv2.findContours(bits, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    corners = cv2.convexHull(np.concatenate(contours))[:, 0]
+    left, right = _row_spans(corners, height)
+    columns = np.arange(width)
+    return MaskRegion(tight.x, tight.y, (columns >= left[:, None]) & (columns <= right[:, None]))
+
+
+def _row_spans(corners: np.ndarray, height: int) -> tuple[np.ndarray, np.ndarray]:
+    """First and last column of a convex polygon in each of its rows.
+
+    cv2.fillConvexPoly would also colour pixels that the outline merely passes near: one per cent of a small car.
+
+    Args:
+        corners: int (n, 2), x and y in cyclic order; rows 0 and height - 1 hold a corner each.
+    """
+    x, y = np.roll(corners, -int(corners[:, 1].argmin()), axis=0).T
+    x, y = np.append(x, x[0]), np.append(y, y[0])
+    bottom = int(y.argmax())
+    rows = np.arange(height)
+    one_side = np.interp(rows, y[: bottom + 1], x[: bottom + 1])
+    other_side = np.interp(rows, y[bottom:][::-1], x[bottom:][::-1])
+    left, right = np.minimum(one_side, other_side), np.maximum(one_side, other_side)
+    for row in (0, height - 1):  # an edge of the polygon may lie along these rows
+        left[row], right[row] = x[y == row].min(), x[y == row].max()
+    # Columns on an edge are ratios with denominators below `height`: the tolerance only absorbs rounding.
+    return np.ceil(left - 1e-6), np.floor(right + 1e-6)

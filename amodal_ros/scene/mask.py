@@ -9,10 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from operator import index
 
 import cv2
 import numpy as np
+
+
+#: Beyond this radius an exact distance transform is faster than a disc-shaped dilation (120x80 mask, one core).
+_LARGE_RADIUS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,9 +27,13 @@ class MaskRegion:
     Attributes:
         x: column of the mask's left edge in the frame; negative when it starts left of the frame.
         y: row of the mask's top edge in the frame.
-        bits: bool array (height, width). Never write into it: regions share memory.
+        bits: bool array (height, width). Never write into it: regions share memory. Its box need not be tight.
 
     Two regions are equal when they cover the same pixels, however their boxes are cut.
+
+    Raises:
+        ValueError: `bits` is no two-dimensional bool array.
+        TypeError: x or y is no whole number.
 
     >>> car = MaskRegion(-2, 1, np.ones((3, 4), bool))
     >>> car.area, car.clip(10, 10).area, car.box
@@ -40,6 +49,8 @@ class MaskRegion:
         if not isinstance(bits, np.ndarray) or bits.ndim != 2 or bits.dtype != np.bool_:
             got = f"{bits.dtype} {bits.shape}" if isinstance(bits, np.ndarray) else type(bits).__name__
             raise ValueError(f"mask bits: expected a bool array (height, width), got {got}")
+        object.__setattr__(self, "x", index(self.x))  # NumPy integers would overflow and do not serialise
+        object.__setattr__(self, "y", index(self.y))
 
     # --- making one ---------------------------------------------------------------------------------------
 
@@ -50,7 +61,7 @@ class MaskRegion:
 
     @staticmethod
     def from_full(mask: np.ndarray, x: int = 0, y: int = 0) -> MaskRegion:
-        """Cut a mask to the box of its pixels.
+        """Cut a mask to the box of its pixels; the pixels are copied, so the caller may reuse the array.
 
         Args:
             mask: (height, width) array, bool, or integer where non-zero is set.
@@ -62,12 +73,12 @@ class MaskRegion:
         if not isinstance(mask, np.ndarray) or mask.ndim != 2 or mask.dtype.kind not in "bui":
             got = f"{mask.dtype} {mask.shape}" if isinstance(mask, np.ndarray) else type(mask).__name__
             raise ValueError(f"mask: expected a bool or integer array (height, width), got {got}")
+        if mask.size == 0:
+            return MaskRegion.empty()
         if mask.dtype != np.bool_:
             mask = mask != 0
-        left, top, width, height = cv2.boundingRect(np.ascontiguousarray(mask).view(np.uint8))
-        if width == 0:
-            return MaskRegion.empty()
-        return MaskRegion(x + left, y + top, mask[top : top + height, left : left + width])
+        left, top, width, height = cv2.boundingRect(_bytes(mask))
+        return MaskRegion(x + left, y + top, mask[top : top + height, left : left + width].copy())
 
     @staticmethod
     def union_of(regions: Iterable[MaskRegion]) -> MaskRegion:
@@ -89,16 +100,15 @@ class MaskRegion:
             data: ``height * ceil(width / 8)`` bytes (bytes, array.array or uint8 array).
 
         Raises:
-            ValueError: the number of bytes does not fit the size.
+            ValueError: a negative size, or the number of bytes does not fit it.
         """
+        packed = np.frombuffer(data, np.uint8)
         stride = (width + 7) // 8
-        packed = np.frombuffer(data, np.uint8) if not isinstance(data, np.ndarray) else data
-        if packed.size != height * stride:
-            raise ValueError(
-                f"packed mask of {width}x{height}: expected {height * stride} bytes, got {packed.size}"
-            )
+        if width < 0 or height < 0 or packed.size != height * stride:
+            expected = f"{max(0, height) * max(0, stride)} bytes"
+            raise ValueError(f"packed mask of {width}x{height}: expected {expected}, got {packed.size}")
         if packed.size == 0:
-            return MaskRegion(x, y, np.zeros((height, width), bool))
+            return MaskRegion.empty()
         bits = np.unpackbits(packed.reshape(height, stride), axis=1, count=width)
         return MaskRegion(x, y, bits.view(bool))
 
@@ -161,11 +171,16 @@ class MaskRegion:
         x1, y1 = min(self.x + self.width, x + width), min(self.y + self.height, y + height)
         if x0 >= x1 or y0 >= y1:
             return MaskRegion.empty()
+        if (x0, y0, x1 - x0, y1 - y0) == self.box:
+            return self
         return MaskRegion(x0, y0, self.bits[y0 - self.y : y1 - self.y, x0 - self.x : x1 - self.x])
 
     def trim(self) -> MaskRegion:
         """The same pixels in their tightest box."""
-        return MaskRegion.from_full(self.bits, self.x, self.y)
+        if self.bits.size == 0:
+            return MaskRegion.empty()
+        left, top, width, height = cv2.boundingRect(_bytes(self.bits))
+        return self.within(self.x + left, self.y + top, width, height)
 
     def touches_edge(self, height: int, width: int) -> bool:
         """Whether a set pixel lies on the frame's border or beyond it."""
@@ -208,24 +223,22 @@ class MaskRegion:
         return MaskRegion(self.x + int(dx), self.y + int(dy), self.bits)
 
     def grow(self, radius: int) -> MaskRegion:
-        """Dilated by a disc of `radius` pixels; eroded by it when negative."""
-        reach = abs(int(radius))
-        if reach == 0 or not self.area:
+        """All pixels within `radius` (Euclidean) of the mask; the inverse, erosion by the same disc, when negative."""
+        if radius == 0 or not self.area:
             return self
-        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-        if radius > 0:
-            padded = np.pad(self.bits, reach).view(np.uint8)
-            return MaskRegion(self.x - reach, self.y - reach, cv2.dilate(padded, disc).view(bool))
-        padded = np.pad(self.bits, 1).view(np.uint8)  # what is outside the box is not set
-        return MaskRegion(self.x - 1, self.y - 1, cv2.erode(padded, disc, borderValue=0).view(bool)).trim()
+        if radius < 0:
+            padded = np.pad(self.bits, 1)  # what is outside the box is not set
+            return MaskRegion(self.x - 1, self.y - 1, ~_dilate(~padded, -radius)).trim()
+        return MaskRegion(self.x - radius, self.y - radius, _dilate(np.pad(self.bits, radius), radius))
 
     def connected_to(self, seed: MaskRegion) -> MaskRegion:
-        """Only the 8-connected parts of this mask that touch `seed`."""
+        """Only the 8-connected parts of this mask that share a pixel with `seed`."""
         if not self.area:
             return self
-        _, labels = cv2.connectedComponents(np.ascontiguousarray(self.bits).view(np.uint8), connectivity=8)
-        kept = np.unique(labels[seed.window(*self.box)])
-        return MaskRegion(self.x, self.y, np.isin(labels, kept[kept > 0]))
+        parts, labels = cv2.connectedComponents(_bytes(self.bits), connectivity=8, ltype=cv2.CV_32S)
+        kept = np.zeros(parts, bool)
+        kept[labels[(self & seed).window(*self.box)]] = True
+        return self if kept[1:].all() else MaskRegion(self.x, self.y, kept[labels])
 
     # --- the wire -----------------------------------------------------------------------------------------
 
@@ -240,3 +253,22 @@ def _common_box(regions: list[MaskRegion]) -> tuple[int, int, int, int]:
     right = max(r.x + r.width for r in regions)
     bottom = max(r.y + r.height for r in regions)
     return x, y, right - x, bottom - y
+
+
+def _bytes(bits: np.ndarray) -> np.ndarray:
+    """A bool array as OpenCV takes it: contiguous uint8, without a copy where possible."""
+    return np.ascontiguousarray(bits).view(np.uint8)
+
+
+@lru_cache(maxsize=2 * _LARGE_RADIUS)
+def _disc(radius: int) -> np.ndarray:
+    rows, columns = np.ogrid[-radius : radius + 1, -radius : radius + 1]
+    return (rows**2 + columns**2 <= radius**2).astype(np.uint8)
+
+
+def _dilate(bits: np.ndarray, radius: int) -> np.ndarray:
+    """All pixels of the array within `radius` of a set one; nothing is set beyond the array."""
+    if radius <= _LARGE_RADIUS:
+        return cv2.dilate(_bytes(bits), _disc(radius)).view(bool)
+    # Distances are square roots of whole numbers: the nearest one above the radius is more than 1e-4 away.
+    return cv2.distanceTransform(_bytes(~bits), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) < radius + 1e-4

@@ -6,7 +6,6 @@ A hidden part must be hidden by something: another object, the frame's edge, or 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Literal, get_args
@@ -20,7 +19,8 @@ from amodal_ros.scene.order import in_front, touching
 
 Occluders = Literal["instances", "any", "off"]
 
-#: Outlines of real segmenters are a few pixels off; occluders are grown by this much (pixels).
+#: Outlines of real segmenters are this many pixels off. So masks closer than twice this touch each other, and the
+#: crack between an object and what hides it counts as hidden.
 SLOPPY = 3
 
 
@@ -54,86 +54,108 @@ class Surroundings:
         self.masks = [m.clip(*self.frame_shape).trim() for m in masks]
         self.mode = occluders
         self._depth = depth
-        self._grown: dict[int, MaskRegion] = {}
 
     @cached_property
     def hulls(self) -> list[MaskRegion]:
+        """The masks' convex hulls."""
         return [convex_hull(m) for m in self.masks]
 
     @cached_property
     def in_front(self) -> np.ndarray:
-        """bool (n, n): [j, i] says that j can be in front of i."""
-        return in_front(self.masks, self.hulls, touching(self.masks, 2 * SLOPPY), self._depth)
+        """bool (n, n): [j, i] says that j can be in front of i. Neither can be ruled out: both entries are True."""
+        return in_front(self.masks, self.hulls, touching(self._grown), self._depth)
 
     def occluders(self, i: int) -> tuple[int, ...]:
         """Positions of the masks that can be in front of mask i."""
-        return tuple(int(j) for j in np.flatnonzero(self.in_front[:, i]))
+        return tuple(np.flatnonzero(self.in_front[:, i]).tolist())
 
     def unoccluded(self, i: int) -> bool:
         """Whether no labelled neighbour can be in front and the frame's edge is not reached: no model is needed."""
-        return self.mode == "instances" and not self.in_front[:, i].any() and not self.masks[i].touches_edge(*self.frame_shape)
-
-    def grown(self, j: int) -> MaskRegion:
-        """Mask j with room for a sloppy outline; several objects ask for the same occluder."""
-        if j not in self._grown:
-            self._grown[j] = self.masks[j].grow(SLOPPY)
-        return self._grown[j]
+        if self.mode != "instances" or self.masks[i].touches_edge(*self.frame_shape):
+            return False
+        return not self.in_front[:, i].any()
 
     def feasible(self, i: int, box: tuple[int, int, int, int]) -> MaskRegion:
         """The region F in which hidden parts of object i can lie, within `box` (x, y, width, height).
 
-        F never contains pixels of mask i itself. Outside the frame everything is feasible.
+        F never contains pixels of mask i, nor, except with ``"off"``, pixels of things that cannot be in front of it.
+        Outside the frame everything is feasible.
         """
-        x, y, width, height = box
+        x, y, _, _ = box
         mine = self.masks[i].window(*box)
         if self.mode == "off":
             return MaskRegion(x, y, ~mine)
-        inside = _frame_window(self.frame_shape, box)
-        allowed = ~inside
-        for j in self.occluders(i):
-            allowed |= self.grown(j).window(*box)
-        if self.mode == "any":
-            labelled = np.zeros((height, width), bool)
-            for mask in self.masks:
-                labelled |= mask.window(*box)
-            allowed |= inside & ~labelled
-        return MaskRegion(x, y, allowed & ~mine)
+        hiding = MaskRegion.union_of(self.masks[j].within(*box) for j in self.occluders(i)).window(*box)
+        unlabelled = ~self._labelled.window(*box)
+        if self.mode == "instances":
+            outside = ~_frame_window(self.frame_shape, box)
+            unlabelled &= outside | self._cracks(i).window(*box)
+        return MaskRegion(x, y, (hiding | unlabelled) & ~mine)
 
     def bounded_hull(self, i: int) -> MaskRegion:
         """V + (hull(V) * F): the instant answer, and the floor that every completion is compared with."""
         mask, hull = self.masks[i], self.hulls[i]
-        return (mask | (hull & self.feasible(i, hull.box))).connected_to(mask) if mask.area else mask
+        if not mask.area:
+            return mask
+        hidden = hull & self.feasible(i, hull.box)
+        return (mask | hidden).connected_to(mask) if hidden.area else mask
 
     def score(self, i: int, guess: MaskRegion) -> float:
         """IoU(guess * K, V) over the known pixels K = V + everything outside F, in [0, 1].
 
         On K a right amodal mask equals V. With ``occluders="off"`` nothing outside V is known, so the score only says
-        how much of V the guess covers.
+        how much of V the guess covers. It is 0 for an empty guess and for an empty V.
+        """
+        mask = self.masks[i]
+        if not (mask.area and guess.area):
+            return 0.0
+        known = guess.area - guess.overlap(self.feasible(i, guess.box))
+        both = guess.overlap(mask)
+        return both / (known + mask.area - both)
+
+    def geometric(self, i: int) -> Completion:
+        """Object i's answer without any model.
+
+        VISIBLE_ONLY for an empty mask, UNOCCLUDED where nothing can hide the object, else the bounded hull. Its score
+        is 1 by construction: it contains V and leaves V only within F.
         """
         mask = self.masks[i]
         if not mask.area:
-            return 0.0
-        hidden = guess.overlap(self.feasible(i, guess.box)) if guess.area else 0
-        known_guess = guess.area - hidden
-        both = guess.overlap(mask)
-        return both / (known_guess + mask.area - both)
-
-    def geometric(self, i: int) -> Completion:
-        """Object i's answer without any model: UNOCCLUDED where nothing can hide it, else the bounded hull."""
-        mask = self.masks[i]
+            return Completion(mask, mask, self.frame_shape, Source.VISIBLE_ONLY)
         if self.unoccluded(i):
-            amodal, source = mask, Source.UNOCCLUDED
-        elif self.mode == "off" or mask.area:
-            amodal, source = self.bounded_hull(i), Source.GEOMETRIC
-        else:
-            amodal, source = mask, Source.VISIBLE_ONLY
-        score = self.score(i, amodal) if mask.area else math.nan
-        return Completion(mask, amodal, self.frame_shape, source, score, occluders=self.occluders(i))
+            return Completion(mask, mask, self.frame_shape, Source.UNOCCLUDED, score=1.0)
+        amodal = self.bounded_hull(i)
+        return Completion(mask, amodal, self.frame_shape, Source.GEOMETRIC, score=1.0, occluders=self.occluders(i))
+
+    def grown(self, i: int) -> MaskRegion:
+        """Mask i with room for a sloppy outline."""
+        return self._grown[i]
+
+    @cached_property
+    def _grown(self) -> list[MaskRegion]:
+        return [m.grow(SLOPPY) for m in self.masks]
+
+    @cached_property
+    def _labelled(self) -> MaskRegion:
+        return MaskRegion.union_of(self.masks)
+
+    def _cracks(self, i: int) -> MaskRegion:
+        """What a morphological closing of object i with its occluders fills, where the two meet.
+
+        Growing the occluders instead would open their whole outline to overfill.
+        """
+        occluders = self.occluders(i)
+        seam = self._grown[i] & MaskRegion.union_of(self._grown[j].within(*self._grown[i].box) for j in occluders)
+        seam = seam.trim().grow(SLOPPY)
+        x, y, width, height = seam.box
+        around = (x - SLOPPY, y - SLOPPY, width + 2 * SLOPPY, height + 2 * SLOPPY)
+        both = MaskRegion.union_of(self.masks[k].within(*around) for k in (i, *occluders))
+        return seam & both.grow(SLOPPY).grow(-SLOPPY)
 
 
 def _frame_window(frame_shape: tuple[int, int], box: tuple[int, int, int, int]) -> np.ndarray:
     """bool (height, width) of a box: which of its pixels lie inside the frame."""
     x, y, width, height = box
-    rows = (np.arange(y, y + height) >= 0) & (np.arange(y, y + height) < frame_shape[0])
-    columns = (np.arange(x, x + width) >= 0) & (np.arange(x, x + width) < frame_shape[1])
-    return rows[:, None] & columns
+    inside = np.zeros((height, width), bool)
+    inside[max(0, -y) : max(0, frame_shape[0] - y), max(0, -x) : max(0, frame_shape[1] - x)] = True
+    return inside

@@ -77,20 +77,11 @@ def _median_depth(mask: MaskRegion, depth: np.ndarray) -> float:
     return float(np.median(known)) if known.size else np.nan
 
 
-def touching(masks: Sequence[MaskRegion], reach: int) -> np.ndarray:
-    """bool (n, n): masks that come within `reach` pixels of each other (boxes first, then pixels)."""
-    n = len(masks)
-    boxes = np.array([m.box for m in masks], int).reshape(n, 4)
-    x0, y0 = boxes[:, 0] - reach, boxes[:, 1] - reach
-    x1, y1 = boxes[:, 0] + boxes[:, 2], boxes[:, 1] + boxes[:, 3]
-    near = (x0[:, None] < x1) & (x0 < x1[:, None]) & (y0[:, None] < y1) & (y0 < y1[:, None])
-    filled = np.array([m.area > 0 for m in masks], bool)
-    near &= filled[:, None] & filled
-    np.fill_diagonal(near, False)
-    grown = [None] * n
-    for i in range(n):
-        for j in np.flatnonzero(near[i, i + 1 :]) + i + 1:
-            if grown[i] is None:
-                grown[i] = masks[i].grow(reach)
-            near[i, j] = near[j, i] = grown[i].overlap(masks[j]) > 0
+def touching(grown: Sequence[MaskRegion]) -> np.ndarray:
+    """bool (n, n), symmetric: grown masks that share a pixel. The diagonal is False."""
+    x, y, width, height = np.array([m.box for m in grown], int).reshape(-1, 4).T
+    meet = (x[:, None] < x + width) & (y[:, None] < y + height)
+    near = np.zeros(meet.shape, bool)
+    for i, j in zip(*np.nonzero(np.triu(meet & meet.T, 1))):
+        near[i, j] = near[j, i] = grown[i].overlap(grown[j]) > 0
     return near
