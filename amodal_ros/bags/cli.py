@@ -1,0 +1,123 @@
+"""`amodal bag make|play|score`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the three verbs to the command's parser."""
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def verb(name: str, line: str) -> argparse.ArgumentParser:
+        return verbs.add_parser(
+            name, help=line, description=line, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        )
+
+    _add_make(verb("make", "make a bag of frames, label maps and truth"))
+    _add_play(verb("play", "publish a bag's messages with their recorded timing (needs ROS 2)"))
+    _add_score(verb("score", "compare recorded answers with recorded truth"))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one verb; errors in the input are ValueError with the reason."""
+    return {"make": _make, "play": _play, "score": _score}[args.verb](args)
+
+
+def _add_make(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "source",
+        nargs="+",
+        help="a folder with images/ and labels/ (and truth/); or 'streets' (synthetic); or a data set's name and its "
+        "root folder, as in 'kins ROOT'",
+    )
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder to create")
+    parser.add_argument("--rate", type=float, default=10.0, help="frames per second")
+    parser.add_argument("--storage", choices=("mcap", "sqlite3"), default="mcap", help="storage format")
+    parser.add_argument("--compressed", action="store_true", help="store images as JPEG (sensor_msgs/CompressedImage)")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N frames")
+    folder = parser.add_argument_group("folder")
+    folder.add_argument("--images", default="images", help="folder of the images")
+    folder.add_argument("--labels", default="labels", help="folder of the label maps")
+    folder.add_argument("--calibration", type=Path, help="KITTI calibration file for the camera info")
+    streets = parser.add_argument_group("streets")
+    streets.add_argument("--seconds", type=float, default=20.0, help="length of the drive")
+    streets.add_argument("--objects", type=int, default=10, help="tracked objects in view, about")
+    streets.add_argument("--size", type=int, nargs=2, default=(1242, 375), metavar=("WIDTH", "HEIGHT"), help="pixels")
+    streets.add_argument("--seed", type=int, default=0, help="another seed is another drive")
+
+
+def _add_play(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bag", type=Path, metavar="BAG", help="bag folder")
+    parser.add_argument("--rate", type=float, default=1.0, help="speed, 1 as recorded")
+    parser.add_argument("--loop", action="store_true", help="start again at the end, until interrupted")
+    parser.add_argument("--clock", action="store_true", help="publish /clock with the recorded time, for use_sim_time")
+    parser.add_argument("--topics", nargs="+", metavar="TOPIC", help="only these topics")
+    parser.add_argument(
+        "--wait-for", nargs="+", default=(), metavar="TOPIC", help="begin once each of these has a subscriber"
+    )
+
+
+def _add_score(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bag", type=Path, metavar="BAG", help="bag with answers (AmodalInstanceArray)")
+    parser.add_argument("truth_bag", type=Path, nargs="?", metavar="TRUTH_BAG", help="bag with the truth, if another")
+    parser.add_argument("--topic", help="the answers' topic, if the bag holds several")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there too; - prints only them")
+
+
+def _make(args: argparse.Namespace) -> int:
+    from itertools import islice
+
+    from tqdm import tqdm
+
+    from amodal_ros.bags.files import BagError
+    from amodal_ros.bags.make import write_frames
+
+    if args.limit is not None and args.limit < 1:
+        raise BagError(f"--limit: expected at least 1 frame, got {args.limit}")
+    frames = tqdm(islice(_frames(args), args.limit), unit=" frames", file=sys.stderr)
+    count = write_frames(frames, args.out, args.rate, args.storage, args.compressed)
+    print(f"{args.out}: {count} frames, {count / args.rate:.1f} s at {args.rate:g} Hz")
+    return 0
+
+
+def _frames(args: argparse.Namespace) -> Iterator:
+    from amodal_ros.bags import make
+    from amodal_ros.bags.files import BagError
+
+    if args.source == ["streets"]:
+        return make.streets_frames(args.seconds, args.objects, args.rate, tuple(args.size), args.seed)
+    if len(args.source) == 1:
+        return make.folder_frames(args.source[0], args.images, args.labels, args.calibration)
+    if len(args.source) == 2:
+        return make.dataset_frames(*args.source)
+    raise BagError(f"expected a folder, 'streets', or a data set's name and root, got {' '.join(args.source)}")
+
+
+def _play(args: argparse.Namespace) -> int:
+    try:
+        from amodal_ros.bags.play import play
+    except ImportError as error:
+        print(f"amodal bag play needs ROS 2 (rclpy): {error}", file=sys.stderr)
+        return 1
+    played = play(args.bag, args.rate, args.loop, args.clock, args.topics, args.wait_for)
+    print(
+        f"{args.bag}: {played.messages} messages in {played.seconds:.2f} s, "
+        f"none later than {1000 * played.latest:.1f} ms after its time"
+    )
+    return 0
+
+
+def _score(args: argparse.Namespace) -> int:
+    from amodal_ros.bags.score import score, score_table
+
+    result = score(args.bag, args.truth_bag, args.topic)
+    text = json.dumps(result, indent=2)
+    if args.json is not None and str(args.json) != "-":
+        args.json.write_text(text + "\n")
+    print(text if str(args.json) == "-" else score_table(result))
+    return 0

@@ -1,0 +1,188 @@
+"""Messages as `rosbags` objects: built from arrays and answers, and read back. No ROS is needed.
+
+Field names are those of ROS, so what reads a message here reads one of rclpy's too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
+
+from amodal_ros.scene import Answer, Completion, Instance, MaskRegion, Source
+
+PACKAGE = "amodal_ros"
+INSTANCES = f"{PACKAGE}/msg/AmodalInstanceArray"
+FRAME_ID = "camera"  #: header.frame_id of every message of a bag that is made here
+
+
+def definitions_folder() -> Path:
+    """Where this package's ``*.msg`` files lie: in a pip install, a source checkout or a ROS installation.
+
+    Raises:
+        FileNotFoundError: the installation is incomplete.
+    """
+    package = Path(__file__).absolute().parents[1]  # not resolved: links of a symlink install stay in the install
+    places = [package / "interfaces", package.parent / "msg"]
+    places += [prefix / "share" / PACKAGE / "msg" for prefix in package.parents]
+    for place in places:
+        if (place / "AmodalInstanceArray.msg").is_file():
+            return place
+    raise FileNotFoundError(f"message definitions of {PACKAGE}: expected AmodalInstanceArray.msg in {places[0]}")
+
+
+@cache
+def typestore() -> Typestore:
+    """The messages of ROS 2 Kilted and of this package."""
+    store = get_typestore(Stores.ROS2_KILTED)
+    for path in sorted(definitions_folder().glob("*.msg")):
+        store.register(get_types_from_msg(path.read_text(), f"{PACKAGE}/msg/{path.stem}"))
+    return store
+
+
+def stamp_of(time: object) -> int:
+    """A builtin_interfaces/Time in nanoseconds."""
+    return time.sec * 1_000_000_000 + time.nanosec
+
+
+def image(pixels: np.ndarray, stamp: int) -> object:
+    """sensor_msgs/Image from RGB uint8 (height, width, 3), or a label map: uint8, uint16 or int32 (height, width).
+
+    Label maps become mono8, 16UC1 or 32SC1.
+
+    Raises:
+        ValueError: an array of another kind.
+    """
+    encoding = {"uint8": "mono8", "uint16": "16UC1", "int32": "32SC1"}.get(str(pixels.dtype))
+    if pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.dtype == np.uint8:
+        encoding = "rgb8"
+    elif pixels.ndim != 2 or encoding is None:
+        raise ValueError(
+            "image: expected uint8 (height, width, 3), or uint8, uint16 or int32 (height, width), "
+            f"got {pixels.dtype} {pixels.shape}"
+        )
+    data = np.ascontiguousarray(pixels).view(np.uint8).reshape(-1)
+    height, width = pixels.shape[:2]
+    return _new("sensor_msgs", "Image")(_header(stamp), height, width, encoding, 0, data.size // height, data)
+
+
+def compressed_image(jpeg: bytes, stamp: int) -> object:
+    """sensor_msgs/CompressedImage from a JPEG file's bytes."""
+    return _new("sensor_msgs", "CompressedImage")(_header(stamp), "jpeg", np.frombuffer(jpeg, np.uint8))
+
+
+def camera_info(shape: tuple[int, int], projection: np.ndarray | None, stamp: int) -> object:
+    """sensor_msgs/CameraInfo of an undistorted camera.
+
+    Args:
+        shape: (height, width) of the images.
+        projection: float (3, 4), the rectified camera's projection matrix in pixels. None for an uncalibrated camera:
+            all matrices are zero then, which is how ROS marks one.
+    """
+    rectified = projection is not None
+    p = np.zeros((3, 4)) if projection is None else np.asarray(projection, float)
+    return _new("sensor_msgs", "CameraInfo")(
+        _header(stamp),
+        *shape,
+        "plumb_bob" if rectified else "",
+        np.zeros(5) if rectified else np.zeros(0),
+        p[:, :3].reshape(-1).copy(),
+        np.eye(3).reshape(-1) if rectified else np.zeros(9),
+        p.reshape(-1),
+        0,
+        0,
+        _new("sensor_msgs", "RegionOfInterest")(0, 0, 0, 0, False),
+    )
+
+
+def instances(answers: Sequence[Answer], shape: tuple[int, int], stamp: int, model: str) -> object:
+    """AmodalInstanceArray for the answers of one image of (height, width) `shape`, in ascending order of id."""
+    entries = [_instance(answer) for answer in sorted(answers, key=lambda answer: answer.instance.id)]
+    return _new(PACKAGE, "AmodalInstanceArray")(_header(stamp), shape[1], shape[0], model, entries)
+
+
+def answers_of(message: object) -> list[Answer]:
+    """The answers in an AmodalInstanceArray, of `rosbags` or of rclpy.
+
+    `completion.occluders`, positions in a list that only the sender knew, stays empty; `occluders` has the ids.
+    """
+    shape = (message.image_height, message.image_width)
+    answers = []
+    for entry in message.instances:
+        visible, amodal = _region(entry.visible), _region(entry.amodal)
+        completion = Completion(visible, amodal, shape, Source(entry.source), entry.score, entry.agreement)
+        instance = Instance(entry.id, visible, entry.class_id)
+        answers.append(Answer(instance, completion, stamp_of(entry.inferred_at), tuple(int(i) for i in entry.occluders)))
+    return answers
+
+
+def pixels_of(message: object) -> np.ndarray:
+    """RGB uint8 (height, width, 3) of a recorded Image (8-bit encodings) or CompressedImage.
+
+    Raises:
+        ValueError: an encoding without 8-bit colour or grey, or data that is no image.
+    """
+    if not hasattr(message, "encoding"):
+        bgr = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR)
+        if bgr is None:
+            raise ValueError(f"compressed image: {len(message.data)} bytes of {message.format!r} are no image")
+        return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    conversions = {
+        "rgb8": (3, None),
+        "8UC3": (3, cv2.COLOR_BGR2RGB),  # OpenCV's own order
+        "bgr8": (3, cv2.COLOR_BGR2RGB),
+        "rgba8": (4, cv2.COLOR_RGBA2RGB),
+        "bgra8": (4, cv2.COLOR_BGRA2RGB),
+        "mono8": (1, cv2.COLOR_GRAY2RGB),
+        "8UC1": (1, cv2.COLOR_GRAY2RGB),
+    }
+    if message.encoding not in conversions:
+        raise ValueError(f"image encoding: expected one of {sorted(conversions)}, got {message.encoding!r}")
+    channels, conversion = conversions[message.encoding]
+    rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)
+    pixels = rows[:, : message.width * channels].reshape(message.height, message.width, channels)
+    return np.ascontiguousarray(pixels) if conversion is None else cv2.cvtColor(pixels, conversion)
+
+
+def _new(package: str, name: str) -> type:
+    return typestore().types[f"{package}/msg/{name}"]
+
+
+def _time(stamp: int) -> object:
+    return _new("builtin_interfaces", "Time")(*divmod(int(stamp), 1_000_000_000))
+
+
+def _header(stamp: int) -> object:
+    return _new("std_msgs", "Header")(_time(stamp), FRAME_ID)
+
+
+def _mask(region: MaskRegion) -> object:
+    region = region.trim()
+    return _new(PACKAGE, "Mask")(*region.box, region.pack())
+
+
+def _region(mask: object) -> MaskRegion:
+    return MaskRegion.unpack(mask.x, mask.y, mask.width, mask.height, mask.data)
+
+
+def _instance(answer: Answer) -> object:
+    done = answer.completion
+    return _new(PACKAGE, "AmodalInstance")(
+        id=answer.instance.id,
+        class_id=answer.instance.class_id,
+        visible=_mask(done.visible),
+        amodal=_mask(done.amodal),
+        occlusion_ratio=done.occlusion_ratio,
+        truncation_ratio=done.truncation_ratio,
+        touches_edge=done.touches_edge,
+        source=int(done.source),
+        inferred_at=_time(answer.inferred_at),
+        score=done.score,
+        agreement=done.agreement,
+        occluders=np.array(answer.occluders, np.uint32),
+    )
