@@ -195,3 +195,12 @@ def test_a_message_that_does_not_fit_its_type_names_the_topic(tmp_path):
         bag.write_raw("/odd", messages.INSTANCES, b"\x00\x01\x00\x00\x01", 5)
     with BagReader(tmp_path / "bag") as bag, pytest.raises(BagError, match="/odd"):
         next(bag.records()).message()
+
+
+def test_messages_of_another_version_are_not_misread(tmp_path):
+    write_frames(scene(1), tmp_path / "bag", rate=10, storage="sqlite3")
+    metadata = tmp_path / "bag" / "metadata.yaml"
+    ours = messages.typestore().hash_rihs01(messages.INSTANCES)
+    metadata.write_text(metadata.read_text().replace(ours, "RIHS01_" + 64 * "0"))
+    with pytest.raises(BagError, match="another version of amodal_ros/msg/AmodalInstanceArray"), BagReader(metadata.parent):
+        pass

@@ -28,7 +28,7 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, ReaderError, StoragePlugin, Writer
 from rosbags.serde import SerdeError
 
-from amodal_ros.bags.messages import typestore
+from amodal_ros.bags.messages import PACKAGE, typestore
 
 Storage = Literal["mcap", "sqlite3"]
 
@@ -141,6 +141,11 @@ class BagReader:
     def __enter__(self) -> BagReader:
         with self._explained():
             self._reader.open()
+        for connection in self._reader.connections:
+            ours = connection.msgtype.startswith(f"{PACKAGE}/") and connection.msgtype in typestore().types
+            if ours and connection.digest not in ("", typestore().hash_rihs01(connection.msgtype)):
+                self._reader.close()
+                raise BagError(f"{self.path}: {connection.topic} was recorded with another version of {connection.msgtype}")
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,0 +1,184 @@
+"""Bags from folders, through the command line as a user runs it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from bag_frames import HEIGHT, WIDTH, save_folder, scene
+from PIL import Image
+
+from amodal_ros import cli
+from amodal_ros.bags.files import BagError, BagReader
+from amodal_ros.bags.make import (
+    CAMERA_TOPIC,
+    IMAGE_TOPIC,
+    LABELS_TOPIC,
+    TRUTH_TOPIC,
+    folder_frames,
+    read_labels,
+    write_frames,
+)
+from amodal_ros.bags.messages import answers_of, pixels_of
+
+CAMVID = Path(__file__).resolve().parents[2] / "shared" / "data" / "camvid_val"
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_make_folder(tmp_path, storage):
+    frames = scene(3)
+    folder = save_folder(tmp_path / "drive", frames)
+    out = tmp_path / "bag"
+    assert cli.main(["bag", "make", str(folder), str(out), "--rate", "5", "--storage", storage]) == 0
+    with BagReader(out) as bag:
+        assert bag.duration == pytest.approx(0.4)
+        images = [pixels_of(r.message()) for r in bag.records([IMAGE_TOPIC])]
+        labels = [r.message().data.view(np.uint16).reshape(HEIGHT, WIDTH) for r in bag.records([LABELS_TOPIC])]
+        truth = [answers_of(r.message()) for r in bag.records([TRUTH_TOPIC])]
+    for frame, image, label, answers in zip(frames, images, labels, truth, strict=True):
+        np.testing.assert_array_equal(image, frame.image)
+        np.testing.assert_array_equal(label, frame.labels)
+        assert {a.instance.id: a.completion.amodal for a in answers} == {t.id: t.amodal for t in frame.truth}
+
+
+def test_limit_and_no_truth(tmp_path):
+    folder = save_folder(tmp_path / "drive", scene(3))
+    shutil.rmtree(folder / "truth")
+    assert cli.main(["bag", "make", str(folder), str(tmp_path / "bag"), "--limit", "2"]) == 0
+    with BagReader(tmp_path / "bag") as bag:
+        assert bag.counts[IMAGE_TOPIC] == 2
+        assert TRUTH_TOPIC not in bag.topics
+
+
+def test_truth_holds_only_what_is_seen_and_never_less(tmp_path):
+    (frame,) = scene(1)
+    folder = save_folder(tmp_path / "drive", [frame])
+    board, post = frame.truth
+    hidden = np.where(frame.labels == post.id, 0, frame.labels)
+    cv2.imwrite(str(folder / "labels" / "0000.png"), hidden)  # the post is not seen at all
+    cv2.imwrite(str(folder / "truth" / "0000" / f"{board.id}.png"), np.zeros((HEIGHT, WIDTH), np.uint8))
+    write_frames(folder_frames(folder), tmp_path / "bag", rate=10)
+    with BagReader(tmp_path / "bag") as bag:
+        (answer,) = answers_of(next(bag.records([TRUTH_TOPIC])).message())
+    assert answer.instance.id == board.id
+    assert answer.completion.amodal == answer.completion.visible
+
+
+@pytest.mark.parametrize("key", ["P2:", "P_rect_02:"])
+def test_camera_info_comes_from_a_kitti_calibration(tmp_path, key):
+    folder = save_folder(tmp_path / "drive", scene(1))
+    calibration = tmp_path / "calib.txt"
+    calibration.write_text(f"P0: 1 2 3\n{key} 721.5 0 609.6 44.9 0 721.5 172.9 0.2 0 0 1 0.003\n")
+    args = ["bag", "make", str(folder), str(tmp_path / "bag"), "--calibration", str(calibration)]
+    assert cli.main(args) == 0
+    with BagReader(tmp_path / "bag") as bag:
+        info = next(bag.records([CAMERA_TOPIC])).message()
+    np.testing.assert_allclose(info.k, [721.5, 0, 609.6, 0, 721.5, 172.9, 0, 0, 1])
+    np.testing.assert_allclose(info.p[:4], [721.5, 0, 609.6, 44.9])
+    assert (info.distortion_model, list(info.d)) == ("plumb_bob", [0] * 5)
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        (np.array([[0, 200]], np.uint8), "a.png"),
+        (np.array([[0, 60000]], np.uint16), "a.png"),
+        (np.array([[0, 8_000_123]], np.int32), "a.tif"),
+    ],
+)
+def test_label_maps_of_any_depth(tmp_path, values, name):
+    Image.fromarray(values).save(tmp_path / name)
+    got = read_labels(tmp_path / name)
+    assert got.dtype == values.dtype
+    np.testing.assert_array_equal(got, values)
+
+
+def test_panoptic_and_palette_label_maps(tmp_path):
+    Image.fromarray(np.array([[[5, 2, 1]]], np.uint8)).save(tmp_path / "rgb.png")
+    assert read_labels(tmp_path / "rgb.png")[0, 0] == 5 + 2 * 256 + 65536
+    palette = Image.fromarray(np.array([[3, 0]], np.uint8), "P")
+    palette.putpalette([0, 0, 0, 9, 9, 9, 8, 8, 8, 200, 10, 30])
+    palette.save(tmp_path / "palette.png")
+    np.testing.assert_array_equal(read_labels(tmp_path / "palette.png"), [[3, 0]])
+
+
+@pytest.mark.skipif(not CAMVID.is_dir(), reason="needs the CamVid frames beside the checkout")
+def test_real_frames(tmp_path):
+    assert cli.main(["bag", "make", str(CAMVID), str(tmp_path / "bag"), "--rate", "15", "--limit", "15"]) == 0
+    with BagReader(tmp_path / "bag") as bag:
+        assert bag.counts[IMAGE_TOPIC] == bag.counts[LABELS_TOPIC] == 15
+        assert bag.duration == pytest.approx(14 / 15)
+
+
+# --- bad input ----------------------------------------------------------------------------------------------------
+
+
+def _no_label(folder: Path) -> None:
+    (folder / "labels" / "0001.png").unlink()
+
+
+def _small_label(folder: Path) -> None:
+    cv2.imwrite(str(folder / "labels" / "0001.png"), np.zeros((HEIGHT, WIDTH - 1), np.uint16))
+
+
+def _small_truth(folder: Path) -> None:
+    cv2.imwrite(str(folder / "truth" / "0001" / "7.png"), np.zeros((HEIGHT - 1, WIDTH), np.uint8))
+
+
+def _named_truth(folder: Path) -> None:
+    (folder / "truth" / "0001" / "7.png").rename(folder / "truth" / "0001" / "car.png")
+
+
+def _broken_image(folder: Path) -> None:
+    (folder / "images" / "0001.png").write_bytes(b"not a picture")
+
+
+def _broken_label(folder: Path) -> None:
+    path = folder / "labels" / "0001.png"
+    path.write_bytes(path.read_bytes()[:60])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (_no_label, "label map is missing; expected .*labels/0001.png"),
+        (_small_label, "0001.png: the image is 40x24, its label map 39x24"),
+        (_small_truth, "7.png: 40x23, but its image is 40x24"),
+        (_named_truth, "car.png: expected the object's id"),
+        (_broken_image, "0001.png"),
+        (_broken_label, "labels/0001.png: not a readable label map"),
+        (lambda folder: shutil.rmtree(folder / "labels"), "expected a folder labels/"),
+        (lambda folder: [p.unlink() for p in (folder / "images").iterdir()], "no image in it"),
+        (shutil.rmtree, "no such folder"),
+    ],
+)
+def test_a_spoilt_folder_is_one_error_and_no_bag(tmp_path, capsys, spoil, message):
+    folder = save_folder(tmp_path / "drive", scene(2))
+    spoil(folder)
+    with pytest.raises(BagError, match=message):
+        write_frames(folder_frames(folder), tmp_path / "bag", rate=10)
+    assert not (tmp_path / "bag").exists()
+    assert cli.main(["bag", "make", str(folder), str(tmp_path / "bag")]) == 1
+    assert "amodal bag:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rate", [0, -1, float("nan")])
+def test_a_rate_that_is_none(tmp_path, rate):
+    with pytest.raises(BagError, match="rate"):
+        write_frames(scene(1), tmp_path / "bag", rate)
+
+
+def test_a_calibration_without_the_camera(tmp_path):
+    folder = save_folder(tmp_path / "drive", scene(1))
+    (tmp_path / "calib.txt").write_text("P0: 1 2 3\n")
+    with pytest.raises(BagError, match="P_rect_02"):
+        folder_frames(folder, calibration=tmp_path / "calib.txt")
+
+
+def test_an_existing_out_is_refused(tmp_path, capsys):
+    folder = save_folder(tmp_path / "drive", scene(1))
+    assert cli.main(["bag", "make", str(folder), str(tmp_path)]) == 1
+    assert "exists already" in capsys.readouterr().err
