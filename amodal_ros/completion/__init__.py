@@ -1,10 +1,24 @@
 """One image: visible mask -> amodal mask. The paper. No ROS.
 
-Importing this package imports torch; `import amodal_ros` does not.
+torch is imported when `AmodalPipeline` is first asked for, not before: settings and options stay cheap.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from amodal_ros.completion.errors import Interrupted, ModelError
-from amodal_ros.completion.pipeline import AmodalPipeline
 from amodal_ros.completion.settings import PRESETS, TABLE_2, Settings
 
+if TYPE_CHECKING:
+    from amodal_ros.completion.pipeline import AmodalPipeline
+
 __all__ = ["PRESETS", "TABLE_2", "AmodalPipeline", "Interrupted", "ModelError", "Settings"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "AmodalPipeline":
+        from amodal_ros.completion.pipeline import AmodalPipeline
+
+        return AmodalPipeline
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The method, batched: visible masks in, amodal masks out. `AmodalPipeline.complete` reads like the paper's section 4."""
+"""The method, batched: visible masks in, amodal masks out. Reads like the paper's section 4."""
 
 from __future__ import annotations
 

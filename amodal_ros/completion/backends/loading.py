@@ -57,9 +57,8 @@ def load_component(cls: type, folder: Path, dtype: torch.dtype, expected: str = 
         raise ModelError(f"{folder}: could not load {cls.__name__}: {_first_line(error)}") from error
     for what in ("missing_keys", "mismatched_keys"):
         if info.get(what):
-            raise ModelError(
-                f"{folder}: weights do not match config.json: {what.replace('_', ' ')} {sorted(map(str, info[what]))[:3]}"
-            )
+            first = ", ".join(sorted(map(str, info[what]))[:3])
+            raise ModelError(f"{folder}: weights do not match config.json: {what.replace('_', ' ')}: {first}")
     return model.eval().requires_grad_(False)
 
 

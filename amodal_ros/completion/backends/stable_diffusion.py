@@ -48,12 +48,13 @@ class StableDiffusion:
         self.has_mask_input = unet.config.in_channels == 2 * channels + 1
         if not self.has_mask_input and unet.config.in_channels != channels:
             raise ModelError(
-                f"unet: expected {channels} or {2 * channels + 1} input channels for a VAE of {channels} latent channels, "
-                f"got {unet.config.in_channels}"
+                f"unet: expected {channels} or {2 * channels + 1} input channels for a VAE of {channels} latent "
+                f"channels, got {unet.config.in_channels}"
             )
         if prompt_embeds.ndim != 3 or prompt_embeds.shape[-1] != unet.config.cross_attention_dim:
             raise ModelError(
-                f"prompt embedding: expected (1, tokens, {unet.config.cross_attention_dim}), got {tuple(prompt_embeds.shape)}"
+                f"prompt embedding: expected (1, tokens, {unet.config.cross_attention_dim}), "
+                f"got {tuple(prompt_embeds.shape)}"
             )
         if self.resolution % self.latent_factor:
             raise ModelError(f"resolution: expected a multiple of {self.latent_factor}, got {self.resolution}")

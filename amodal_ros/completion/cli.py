@@ -1,0 +1,166 @@
+"""`amodal complete`: amodal masks for the objects of one image."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from amodal_ros.completion.options import add_setting_arguments, chosen_settings
+from amodal_ros.scene import Answer, Completion, Instance, MaskRegion, Surroundings
+from amodal_ros.scene.overlay import draw_overlay
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("image", type=Path, help="image file")
+    parser.add_argument("masks", type=Path, nargs="*", metavar="MASK", help="visible mask of an object (0 / non-zero)")
+    parser.add_argument("--labels", type=Path, metavar="LABELMAP", help="label image: each value but 0 is one object")
+    parser.add_argument("--context", type=Path, nargs="+", default=[], metavar="MASK", help="masks of other things")
+    parser.add_argument("--model", default="embedded", help="'embedded', 'geometric' (no network at all) or a folder")
+    parser.add_argument("--segmenter", type=Path, help="segmenter folder, when the model's folder has none")
+    parser.add_argument("--device", help="torch device; by default a GPU if there is one")
+    parser.add_argument("--dtype", help="float32, float16 or bfloat16")
+    add_setting_arguments(parser)
+    parser.add_argument("--seed", type=int, default=0, help="fixes every random draw")
+    parser.add_argument("--trace", action="store_true", help="draw every object's way through the method")
+    parser.add_argument("--out", type=Path, default=Path("amodal"), help="folder for masks, overlay and JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    image = read_image(args.image)
+    instances, context = read_objects(args, image.shape[:2])
+    if not instances:
+        raise ValueError("no objects: name MASK files or give --labels LABELMAP")
+    started = time.perf_counter()
+    if args.model == "geometric":
+        settings = chosen_settings(args)
+        masks = [*(i.visible for i in instances), *context]
+        surroundings = Surroundings(masks, image.shape[:2], settings.get("occluders", "instances"))
+        completions = [surroundings.geometric(k) for k in range(len(instances))]
+    else:
+        completions = _complete(args, image, instances, context)
+    seconds = time.perf_counter() - started
+
+    ids = [i.id for i in instances]
+    answers = [
+        Answer(instance, done, 0, tuple(ids[k] for k in done.occluders if k < len(ids)))
+        for instance, done in zip(instances, completions)
+    ]
+    args.out.mkdir(parents=True, exist_ok=True)
+    write_results(args.out, image, answers, args)
+    print_table(answers)
+    print(f"{len(answers)} objects in {seconds:.1f} s; written to {args.out}/")
+    return 0
+
+
+def _complete(
+    args: argparse.Namespace, image: np.ndarray, instances: Sequence[Instance], context: Sequence[MaskRegion]
+) -> list[Completion]:
+    from tqdm import tqdm
+
+    from amodal_ros.completion import AmodalPipeline
+
+    pipeline = AmodalPipeline.from_pretrained(
+        args.model, segmenter=args.segmenter, device=args.device, dtype=args.dtype, **chosen_settings(args)
+    )
+    with tqdm(desc=pipeline.name, unit="step", delay=1, leave=False) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        return pipeline.complete(
+            image, [i.visible for i in instances], context, seed=args.seed, trace=args.trace, progress=progress
+        )
+
+
+def read_image(path: Path) -> np.ndarray:
+    """An image file as RGB uint8 (height, width, 3).
+
+    Raises:
+        ValueError: no readable image.
+    """
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError(f"{path}: expected a readable image" + ("" if path.exists() else ", the file does not exist"))
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def read_objects(args: argparse.Namespace, shape: tuple[int, int]) -> tuple[list[Instance], list[MaskRegion]]:
+    """The instances to complete, with ids, and further context masks."""
+    instances = [Instance(k + 1, MaskRegion.from_full(_read_plane(path, shape))) for k, path in enumerate(args.masks)]
+    if args.labels is not None:
+        labels = _read_plane(args.labels, shape)
+        for value in np.unique(labels[labels > 0]):
+            instances.append(Instance(int(value), MaskRegion.from_full(labels == value)))
+    for instance in instances:
+        if not instance.visible.area:
+            raise ValueError(f"{args.masks[instance.id - 1]}: expected a mask with at least one pixel, got none")
+    if len({i.id for i in instances}) < len(instances):
+        raise ValueError("give either MASK files or --labels: ids of both would clash")
+    return instances, [MaskRegion.from_full(_read_plane(path, shape)) for path in args.context]
+
+
+def _read_plane(path: Path, shape: tuple[int, int]) -> np.ndarray:
+    plane = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if plane is None:
+        raise ValueError(f"{path}: expected a readable image" + ("" if path.exists() else ", the file does not exist"))
+    if plane.ndim == 3:
+        plane = plane[..., :3].max(axis=2)
+    if plane.shape != tuple(shape):
+        raise ValueError(f"{path}: expected the image's size {tuple(shape)} (height, width), got {plane.shape}")
+    return plane
+
+
+def write_results(out: Path, image: np.ndarray, answers: Sequence[Answer], args: argparse.Namespace) -> None:
+    """Amodal masks (PNG, inside the frame), overlay, JSON, and traces where kept."""
+    height, width = image.shape[:2]
+    rows: list[dict[str, Any]] = []
+    for answer in answers:
+        done = answer.completion
+        name = f"amodal_{answer.instance.id:04d}.png"
+        cv2.imwrite(str(out / name), done.amodal.full(height, width).astype(np.uint8) * 255)
+        rows.append(
+            {
+                "id": answer.instance.id,
+                "mask": name,
+                "source": done.source.name,
+                "occlusion_ratio": round(done.occlusion_ratio, 4),
+                "truncation_ratio": round(done.truncation_ratio, 4),
+                "score": _number(done.score),
+                "agreement": _number(done.agreement),
+                "occluders": list(answer.occluders),
+                "amodal_box": list(done.amodal.trim().box),
+            }
+        )
+        if done.trace is not None:
+            from amodal_ros.completion.trace import draw_trace
+
+            figure = draw_trace(done.trace)
+            cv2.imwrite(str(out / f"trace_{answer.instance.id:04d}.png"), figure[..., ::-1])
+    cv2.imwrite(str(out / "overlay.png"), draw_overlay(image, answers)[..., ::-1])
+    summary = {"image": str(args.image), "model": args.model, "seed": args.seed, "objects": rows}
+    (out / "completions.json").write_text(json.dumps(summary, indent=2) + "\n")
+
+
+def print_table(answers: Sequence[Answer]) -> None:
+    print(f"{'id':>6}  {'source':<12} {'occluded':>8} {'cut off':>8} {'score':>6}  occluders", file=sys.stdout)
+    for answer in answers:
+        done = answer.completion
+        hidden_by = ", ".join(map(str, answer.occluders)) or "-"
+        print(
+            f"{answer.instance.id:>6}  {done.source.name:<12} {done.occlusion_ratio:>8.0%} {done.truncation_ratio:>8.0%} "
+            f"{done.score:>6.2f}  {hidden_by}"
+        )
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 4)

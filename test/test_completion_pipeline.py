@@ -1,0 +1,412 @@
+"""The method end to end on small models of the real classes: what a caller sees."""
+
+import json
+import logging
+
+import numpy as np
+import pytest
+import torch
+from builders import RESOLUTION, save_sam, save_stable_diffusion, scene_of_two
+
+from amodal_ros.completion import PRESETS, TABLE_2, AmodalPipeline, Interrupted, ModelError, Settings
+from amodal_ros.completion.crop import ObjectCrop
+from amodal_ros.completion.points import draw_points
+from amodal_ros.completion.trace import draw_trace
+from amodal_ros.scene import MaskRegion, Source, Surroundings, convex_hull
+
+READINGS = ("equation", "soft", "start", "anchored", "anchored_real")
+QUICK = {"steps": 4, "fallback": 0.0}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return save_stable_diffusion(tmp_path_factory.mktemp("inpainting"))
+
+
+@pytest.fixture(scope="module")
+def pipeline(folder):
+    torch.set_num_threads(1)
+    return AmodalPipeline.from_pretrained(folder, **QUICK)
+
+
+@pytest.fixture(scope="module")
+def blended(tmp_path_factory):
+    """A four-channel model with the small autoencoder."""
+    folder = save_stable_diffusion(tmp_path_factory.mktemp("blended"), mask_input=False, autoencoder="tiny")
+    return AmodalPipeline.from_pretrained(folder, **QUICK)
+
+
+# --- what comes out --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["pipeline", "blended"])
+@pytest.mark.parametrize("occluders", ["instances", "any", "off"])
+@pytest.mark.parametrize("reading", READINGS)
+def test_every_reading_completes_an_object(request, model, reading, occluders):
+    image, disc, box = scene_of_two()
+    (result,) = request.getfixturevalue(model).complete(image, [disc], [box], reading=reading, occluders=occluders)
+    assert result.source is Source.INFERRED
+    assert result.amodal.contains(result.visible) and result.visible == MaskRegion.from_full(disc)
+    assert 0 <= result.occlusion_ratio <= 1 and 0 <= result.truncation_ratio <= 1 and 0 <= result.score <= 1
+    assert result.occluders == (1,)
+    if occluders == "instances":
+        hidden = (result.amodal - result.visible).clip(*disc.shape)
+        assert MaskRegion.from_full(box).grow(3).contains(hidden), "a hidden part must be hidden by something"
+
+
+@pytest.mark.parametrize("changes", TABLE_2.values(), ids=list(TABLE_2))
+def test_table_2_switches_run_in_the_papers_preset(pipeline, changes):
+    image, disc, box = scene_of_two()
+    (result,) = pipeline.complete(image, [disc], [box], **{**PRESETS["paper"], "steps": 4, **changes})
+    assert result.source is Source.INFERRED
+
+
+def test_readings_and_switches_paint_differently(pipeline):
+    image, disc, box = scene_of_two()
+    bar = np.zeros_like(disc)
+    bar[:, 36:42] = True  # the disc's two halves have a wide gap: V and its hull differ on latent cells too
+    disc, box = disc & ~bar, bar
+    painted = {}
+    variants = {reading: {"reading": reading, "area": "hull"} for reading in READINGS}
+    equation = {"reading": "equation", "area": "hull"}
+    variants |= {name: {**equation, **changes} for name, changes in TABLE_2.items() if changes}
+    variants["no guidance"] = {**equation, "guidance": 0.0}
+    variants["nothing known"] = {**equation, "empty_mask": "unknown"}
+    for name, changes in variants.items():
+        (result,) = pipeline.complete(image, [disc], [box], trace=True, **changes)
+        painted[name] = result.trace.painted
+    names = list(painted)
+    for k, a in enumerate(names):
+        for b in names[k + 1 :]:
+            assert not np.array_equal(painted[a], painted[b]), f"{a} and {b} paint the same"
+
+
+def test_equation_changes_nothing_outside_the_area_and_soft_does(blended):
+    """With a VAE between, compare latents: outside M the literal Eq. 7 is exactly x."""
+    from amodal_ros.completion.sampler import inpaint
+
+    backend = blended.backend
+    kept = {}
+    for reading in ("equation", "soft"):
+        latents = []
+        x = torch.rand(1, 3, RESOLUTION, RESOLUTION, generator=torch.Generator().manual_seed(0)) * 2 - 1
+        area = torch.zeros(1, 1, RESOLUTION, RESOLUTION)
+        area[..., :16, :16] = 1
+        noise = torch.randn(1, *backend.latent_shape, generator=torch.Generator().manual_seed(1))
+        settings = Settings(reading=reading, steps=4)
+        inpaint(backend, x, area, noise, settings, observe=lambda step, clean, out=latents: out.append(clean))
+        with torch.inference_mode():
+            kept[reading] = torch.allclose(latents[-1][..., 4:, 4:], backend.encode(x)[..., 4:, 4:], atol=1e-5)
+    assert kept == {"equation": True, "soft": False}
+
+
+def test_an_object_that_nothing_hides_takes_no_model(pipeline):
+    image, disc, _ = scene_of_two()
+    (result,) = pipeline.complete(image, [disc])
+    assert result.source is Source.UNOCCLUDED and result.amodal == result.visible and result.occlusion_ratio == 0
+
+
+def test_fallback_answers_the_bounded_hull(pipeline):
+    image, disc, box = scene_of_two()
+    (result,) = pipeline.complete(image, [disc], [box], fallback=1.0)
+    surroundings = Surroundings([MaskRegion.from_full(disc), MaskRegion.from_full(box)], disc.shape)
+    assert result.source is Source.GEOMETRIC and result.amodal == surroundings.bounded_hull(0)
+
+
+def test_no_objects(pipeline):
+    assert pipeline.complete(scene_of_two()[0], []) == []
+
+
+def test_several_samples_vote_and_agree_in_part(pipeline):
+    image, disc, box = scene_of_two()
+    (one,) = pipeline.complete(image, [disc], [box])
+    (three,) = pipeline.complete(image, [disc], [box], samples=3)
+    assert np.isnan(one.agreement) and 0 < three.agreement <= 1
+    assert three.amodal.contains(three.visible)
+
+
+# --- batching and seeds ----------------------------------------------------------------------------------
+
+
+def four_objects():
+    image, disc, box = scene_of_two(60, 120)
+    return image, [disc, box, np.roll(disc, 40, 1), np.roll(box, -60, 1)]
+
+
+def test_a_batch_equals_one_by_one_and_order_does_not_matter(pipeline):
+    image, masks = four_objects()
+    together = pipeline.complete(image, masks, seed=5)
+    alone = pipeline.complete(image, masks, seed=5, max_batch=1)
+    order = [2, 0, 3, 1]
+    permuted = pipeline.complete(image, [masks[k] for k in order], seed=5)
+    assert any(r.source is Source.INFERRED for r in together)
+    for k in range(4):
+        assert together[k].amodal.iou(alone[k].amodal) > 0.98
+        assert together[order[k]].amodal.iou(permuted[k].amodal) > 0.98
+        assert together[order[k]].score == pytest.approx(permuted[k].score, abs=0.02)
+
+
+def test_a_seed_fixes_the_mask(pipeline):
+    image, disc, box = scene_of_two()
+    first, again, other = (
+        pipeline.complete(image, [disc], [box], seed=seed, trace=True, samples=2)[0] for seed in (1, 1, 2)
+    )
+    assert first.amodal == again.amodal and np.array_equal(first.trace.painted, again.trace.painted)
+    assert not np.array_equal(first.trace.painted, other.trace.painted)
+
+
+def test_all_objects_and_both_guidance_halves_share_a_pass(pipeline, monkeypatch):
+    image, masks = four_objects()
+    sizes = []
+    predict = pipeline.backend.predict
+    monkeypatch.setattr(pipeline.backend, "predict", lambda z, t, c: sizes.append(len(z)) or predict(z, t, c))
+    surroundings = Surroundings([MaskRegion.from_full(m) for m in masks], image.shape[:2])
+    todo = sum(not surroundings.unoccluded(i) for i in range(4))
+    pipeline.complete(image, masks)
+    assert sizes == [2 * todo] * QUICK["steps"]
+
+
+def test_caller_can_interrupt_between_steps(pipeline):
+    image, masks = four_objects()
+    asked = []
+
+    def should_stop():
+        asked.append(True)
+        return len(asked) == 7
+
+    with pytest.raises(Interrupted) as stopped:
+        pipeline.complete(image, masks, should_stop=should_stop, max_batch=1, occluders="off")
+    done = [r for r in stopped.value.results if r is not None]
+    assert len(stopped.value.results) == 4 and len(done) == 1 and done[0].source is Source.INFERRED
+
+
+def test_progress_counts_up_to_the_end(pipeline):
+    image, masks = four_objects()
+    seen = []
+    pipeline.complete(
+        image, masks, max_batch=2, occluders="off", progress=lambda done, total: seen.append((done, total))
+    )
+    assert seen == [(k, 8) for k in range(8)]
+
+
+# --- the pieces ------------------------------------------------------------------------------------------
+
+
+def test_crop_passes_the_frames_edge_and_maps_back():
+    region = MaskRegion(-4, 40, np.ones((30, 20), bool))
+    visible = region.clip(60, 80)
+    crop = ObjectCrop.around(visible, 0.5, 64)
+    assert crop.x < 0 and crop.width == crop.height == 40
+    back = crop.region(np.where(crop.mask(visible), 1.0, -1.0))
+    assert back.iou(visible) > 0.85
+    image = np.zeros((60, 80, 3), np.uint8)
+    image[:, 0] = 200
+    assert (crop.image(image)[:, 0] > 150).all(), "the border repeats outside the frame"
+
+
+def test_a_single_pixel_survives_the_crop():
+    crop = ObjectCrop.whole(400, 1200, 32)
+    assert crop.mask(MaskRegion(700, 100, np.ones((1, 1), bool))).any()
+
+
+def test_points_are_nine_from_v_and_the_rest_from_known_background():
+    visible, feasible, outside = (np.zeros((32, 32), bool) for _ in range(3))
+    visible[10:20, 10:16], feasible[:, 16:], outside[:4] = True, True, True
+    points, labels = draw_points(visible, feasible, outside, Settings(), np.random.default_rng(0))
+    assert (labels == 1).sum() == 9 and (labels == 0).sum() == 9
+    for (x, y), label in zip(points.astype(int), labels):
+        assert visible[y, x] == bool(label)
+        assert label or not (feasible[y, x] or outside[y, x] or visible[y - 1 : y + 2, x - 1 : x + 2].any())
+    points, labels = draw_points(visible, ~visible, outside, Settings(), np.random.default_rng(0))
+    assert (labels == 1).all() and len(points) == 9, "nothing known, no points off the object"
+
+
+def test_trace_keeps_every_stage_and_draws(pipeline):
+    image, disc, box = scene_of_two()
+    (result,) = pipeline.complete(image, [disc], [box], trace=True)
+    trace = result.trace
+    assert len(trace.steps) == 4 and trace.candidates.shape == (3, RESOLUTION, RESOLUTION)
+    assert trace.area.any() and trace.feasible.any() and 0 <= trace.chosen < 3
+    figure = draw_trace(trace, truth=trace.amodal)
+    assert figure.dtype == np.uint8 and figure.ndim == 3 and figure.std() > 10
+
+
+# --- bad input -------------------------------------------------------------------------------------------
+
+BAD_MASKS = {
+    "empty": (np.zeros((60, 80), bool), "visible mask 1: expected at least one pixel"),
+    "another shape": (np.ones((60, 81), bool), r"visible mask 1: expected bool of the image's size \(60, 80\)"),
+    "another dtype": (np.ones((60, 80), np.uint8), "visible mask 1: expected bool .* got uint8"),
+    "outside": (MaskRegion(200, 0, np.ones((3, 3), bool)), "visible mask 1: expected at least one pixel inside"),
+    "no mask": ("car", "visible mask 1: expected a bool array or a MaskRegion, got str"),
+}
+
+
+@pytest.mark.parametrize(("bad", "message"), BAD_MASKS.values(), ids=list(BAD_MASKS))
+def test_a_bad_mask_is_named_and_loses_no_other(pipeline, caplog, bad, message):
+    image, disc, box = scene_of_two()
+    with pytest.raises(ValueError, match=message):
+        pipeline.complete(image, [disc, bad], [box])
+    with caplog.at_level(logging.WARNING):
+        good, skipped = pipeline.complete(image, [disc, bad], [box], on_error="skip")
+    assert skipped is None and good.source is Source.INFERRED and "visible mask 1" in caplog.text
+
+
+@pytest.mark.parametrize("image", [np.zeros((60, 80), np.uint8), np.zeros((60, 80, 3), np.float32), "image.png"])
+def test_a_bad_image_is_named(pipeline, image):
+    with pytest.raises(ValueError, match="image: expected RGB uint8"):
+        pipeline.complete(image, [np.ones((60, 80), bool)])
+
+
+@pytest.mark.parametrize("kind", ["one pixel", "everything", "duplicate"])
+@pytest.mark.parametrize("reading", READINGS)
+def test_extreme_masks_complete(pipeline, kind, reading):
+    image, disc, box = scene_of_two()
+    pixel = np.zeros_like(disc)
+    pixel[30, 40] = True
+    visible = {"one pixel": [pixel], "everything": [np.ones_like(disc)], "duplicate": [disc, disc.copy()]}[kind]
+    for result in pipeline.complete(image, visible, [box], reading=reading):
+        assert result.amodal.contains(result.visible) and 0 <= result.occlusion_ratio <= 1
+
+
+def test_a_failing_batch_is_counted_and_loses_nothing_else(pipeline, monkeypatch, caplog):
+    image, masks = four_objects()
+    segment, calls = pipeline.segmenter.segment, []
+
+    def fails_once(*args):
+        calls.append(1)
+        if len(calls) == 1:
+            raise RuntimeError("device lost")
+        return segment(*args)
+
+    monkeypatch.setattr(pipeline.segmenter, "segment", fails_once)
+    results = pipeline.complete(image, masks, on_error="skip", max_batch=1, occluders="off")
+    assert [r.source for r in results] == [Source.VISIBLE_ONLY] + [Source.INFERRED] * 3
+    assert results[0].amodal == results[0].visible and "device lost" in caplog.text
+    with pytest.raises(RuntimeError, match="device lost"):
+        calls.clear()
+        pipeline.complete(image, masks, occluders="off")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"reading": "literal"}, "reading: expected one of equation"),
+        ({"leakage": 1.5}, r"leakage: expected a number in \[0, 1\], got 1.5"),
+        ({"steps": 2.5}, "steps: expected a whole number"),
+        ({"colour": 1}, "unknown setting 'colour'"),
+        ({"preset": "best"}, "preset: expected one of paper"),
+        ({"occluders": "all"}, "occluders: expected one of"),
+        ({"on_error": "ignore"}, "on_error: expected"),
+        ({"depth": np.ones((3, 3))}, r"depth: expected the frame's size \(60, 80\)"),
+    ],
+)
+def test_a_bad_setting_is_named(pipeline, changes, message):
+    image, disc, _ = scene_of_two()
+    with pytest.raises(ValueError, match=message):
+        pipeline.complete(image, [disc], **changes)
+
+
+# --- loading ---------------------------------------------------------------------------------------------
+
+
+def edit(path, **changes):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def break_folder(folder, how):
+    if how == "missing vae":
+        (folder / "vae").rename(folder / "vae.old")
+    elif how == "no weights":
+        next((folder / "unet").glob("*.safetensors")).rename(folder / "unet" / "weights.bin")
+    elif how == "foreign unet":
+        edit(folder / "unet" / "config.json", _class_name="Transformer2DModel")
+    elif how == "weights do not match":
+        edit(folder / "unet" / "config.json", block_out_channels=[16, 16])
+    elif how == "more layers than weights":
+        edit(folder / "unet" / "config.json", layers_per_block=2)
+    elif how == "corrupt weights":
+        next((folder / "vae").glob("*.safetensors")).write_bytes(b"not a tensor")
+    elif how == "unknown family":
+        edit(folder / "model_index.json", _class_name="KandinskyPipeline")
+    elif how == "no prompt":
+        (folder / "prompt_embeds.safetensors").unlink()
+    elif how == "wrong channels":
+        save_stable_diffusion(folder.parent / "other", mask_input=False)
+        (folder / "unet").rename(folder / "unet.old")
+        (folder.parent / "other" / "unet").rename(folder / "unet")
+        edit(folder / "vae" / "config.json", latent_channels=4)
+        edit(folder / "unet" / "config.json", in_channels=7)
+    elif how == "no segmenter":
+        (folder / "segmenter").rename(folder / "segmenter.old")
+    elif how == "foreign segmenter":
+        edit(folder / "segmenter" / "config.json", model_type="clipseg")
+    elif how == "broken json":
+        (folder / "model_index.json").write_text("{")
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("missing vae", "vae"),
+        ("no weights", r"unet: expected weights as \*.safetensors"),
+        ("foreign unet", "unet: expected a UNet2DConditionModel, got a Transformer2DModel"),
+        ("weights do not match", "unet"),
+        ("more layers than weights", "unet"),
+        ("corrupt weights", "vae"),
+        ("unknown family", "model_index.json: expected one of .*got 'KandinskyPipeline'"),
+        ("no prompt", "expected text_encoder/ with tokenizer/, or prompt_embeds.safetensors"),
+        ("wrong channels", "unet"),
+        ("no segmenter", "segmenter folder not found"),
+        ("foreign segmenter", "expected model_type to be one of"),
+        ("broken json", "model_index.json: expected a JSON file"),
+    ],
+)
+def test_a_broken_folder_is_one_clear_error(tmp_path, how, message):
+    folder = save_stable_diffusion(tmp_path / "model")
+    break_folder(folder, how)
+    with pytest.raises(ModelError, match=message) as error:
+        AmodalPipeline.from_pretrained(folder)
+    assert str(folder) in str(error.value)
+
+
+def test_an_unknown_model_name_says_where_it_looked(tmp_path):
+    with pytest.raises(ValueError, match="sd99"):
+        AmodalPipeline.from_pretrained("sd99")
+
+
+def test_a_folder_brings_its_settings_and_the_segmenter_may_lie_elsewhere(tmp_path):
+    folder = save_stable_diffusion(tmp_path / "model", segmenter=False)
+    (folder / "amodal.yaml").write_text("settings:\n  reading: soft\n  steps: 3\n")
+    sam = save_sam(tmp_path / "sam")
+    pipeline = AmodalPipeline.from_pretrained(folder, segmenter=sam, steps=5)
+    assert pipeline.settings.reading == "soft" and pipeline.settings.steps == 5
+    assert AmodalPipeline.from_pretrained(folder, segmenter=sam, preset="paper").settings.reading == "equation"
+
+
+def test_text_encoders_are_used_once_and_dropped(tmp_path):
+    """A folder with a text encoder in place of the stored embedding."""
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    folder = save_stable_diffusion(tmp_path / "model")
+    (folder / "prompt_embeds.safetensors").unlink()
+    config = CLIPTextConfig(
+        vocab_size=4, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2
+    )
+    CLIPTextModel(config).save_pretrained(folder / "text_encoder")
+    (tmp_path / "vocab.json").write_text(json.dumps({"<|startoftext|>": 0, "<|endoftext|>": 1, "a": 2, "a</w>": 3}))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
+    tokenizer = CLIPTokenizer(str(tmp_path / "vocab.json"), str(tmp_path / "merges.txt"), model_max_length=7)
+    tokenizer.save_pretrained(folder / "tokenizer")
+    pipeline = AmodalPipeline.from_pretrained(folder, **QUICK)
+    image, disc, box = scene_of_two()
+    assert pipeline.complete(image, [disc], [box])[0].source is Source.INFERRED
+    assert not any(isinstance(value, CLIPTextModel) for value in vars(pipeline.backend).values())
+
+
+def test_convex_hull_stays_the_papers_area_in_the_preset(pipeline):
+    image, disc, box = scene_of_two()
+    (result,) = pipeline.complete(image, [disc], [box], trace=True, **{**PRESETS["paper"], "steps": 2})
+    crop = ObjectCrop.whole(60, 80, RESOLUTION)
+    hull = convex_hull(MaskRegion.from_full(crop.mask(MaskRegion.from_full(disc)))).full(RESOLUTION, RESOLUTION)
+    assert np.array_equal(result.trace.area, hull)
