@@ -1,0 +1,79 @@
+"""Plain folders: ``image.*``, ``inst_XX_modal.png``, ``inst_XX_amodal.png``, optional ``occluder.png``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from amodal_ros.datasets.base import Dataset, DatasetError, DatasetObject, Sample, image_shape, occlusion_rate
+from amodal_ros.scene.mask import MaskRegion
+
+
+class Folder(Dataset):
+    """A folder of case folders (or one case folder), each with one image and PNG masks (0 = not set).
+
+    Optional beside them: ``occluder.png``, a thing that is labelled but not to be completed, and ``meta.json`` with
+    ``image_id`` (cases with one image id share their source objects) and ``instances`` of ``{index, name}``.
+
+    Raises:
+        DatasetError: there is no case below `root`.
+    """
+
+    name = "folder"
+
+    def __init__(self, root: Path | str, skip_bad: bool = False) -> None:
+        super().__init__(skip_bad)
+        self.root = Path(root)
+        self.protocol = "every instance of every case folder"
+        if not self.frames:
+            raise DatasetError(self.name, self.root, "expected case folders with image.* and inst_XX_modal.png")
+
+    @classmethod
+    def from_args(cls, args: argparse.Namespace) -> Folder:
+        return cls(args.root, args.skip_bad)
+
+    @cached_property
+    def frames(self) -> Sequence[str]:
+        if any(self.root.glob("inst_*_modal.png")):
+            return ["."]
+        return sorted(str(p.parent.relative_to(self.root)) for p in self.root.rglob("image.*"))
+
+    def sample(self, frame_id: str) -> Sample:
+        case = self.root / frame_id
+        images = sorted(case.glob("image.*"))
+        if len(images) != 1:
+            raise DatasetError(self.name, case, f"expected one image.*, found {len(images)}")
+        meta = json.loads((case / "meta.json").read_text()) if (case / "meta.json").is_file() else {}
+        shape = image_shape(images[0])
+        names = {entry["index"]: entry.get("name", "") for entry in meta.get("instances", ())}
+        objects = []
+        for modal in sorted(case.glob("inst_*_modal.png")):
+            index = modal.name.split("_")[1]
+            with self.bad_data(case, index):
+                visible = _read_mask(modal, shape)
+                amodal = _read_mask(case / f"inst_{index}_amodal.png", shape)
+                if not amodal:
+                    raise ValueError("empty amodal mask")
+                rate = occlusion_rate(visible, amodal)
+                source = f"{meta.get('image_id', frame_id)}/{index}"
+                objects.append(DatasetObject(index, visible, amodal, rate, names.get(int(index), ""), source))
+        occluder = case / "occluder.png"
+        context = (_read_mask(occluder, shape),) if occluder.is_file() else ()
+        return Sample(frame_id, shape, tuple(objects), self.image_reader(images[0], shape), context)
+
+
+def _read_mask(path: Path, shape: tuple[int, int]) -> MaskRegion:
+    try:
+        with Image.open(path) as file:
+            mask = np.asarray(file.convert("L"))
+    except FileNotFoundError:
+        raise ValueError(f"no mask {path.name}") from None
+    if mask.shape != shape:
+        raise ValueError(f"{path.name}: mask of {mask.shape[1]}x{mask.shape[0]}, image of {shape[1]}x{shape[0]}")
+    return MaskRegion.from_full(mask)

@@ -1,0 +1,115 @@
+"""What a completion has to beat: the modal mask, its hull, the bounded hull, and a segmenter on the original image.
+
+Each method answers one `Case`, a frame with the objects that count. Methods that look at the neighbours' masks say so
+(`sees_neighbours`) and are marked in every table: the paper's method sees only the object's own mask.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from amodal_ros.datasets.base import DatasetObject, Sample
+from amodal_ros.scene.hull import convex_hull
+from amodal_ros.scene.mask import MaskRegion
+from amodal_ros.scene.occluders import Occluders, Surroundings
+
+
+class Case:
+    """One frame of an evaluation: which of its objects count, and what all methods share.
+
+    Attributes:
+        sample: the frame.
+        objects: those that count; they go through a method together.
+    """
+
+    def __init__(self, sample: Sample, objects: Sequence[DatasetObject]) -> None:
+        self.sample = sample
+        self.objects = list(objects)
+        self._surroundings: dict[Occluders, Surroundings] = {}
+
+    @cached_property
+    def visible(self) -> list[MaskRegion]:
+        return [o.visible for o in self.objects]
+
+    @cached_property
+    def context(self) -> list[MaskRegion]:
+        """Visible masks of everything else that is labelled."""
+        counted = {o.id for o in self.objects}
+        others = [o.visible for o in self.sample.objects if o.id not in counted and o.visible]
+        return [*others, *self.sample.context]
+
+    @cached_property
+    def image(self) -> np.ndarray:
+        """RGB uint8 (height, width, 3), read once and only if a method asks."""
+        return self.sample.read_image()
+
+    @cached_property
+    def depth(self) -> np.ndarray | None:
+        """float32 (height, width) in metres, where the data set has it."""
+        return self.sample.read_depth() if self.sample.read_depth else None
+
+    def surroundings(self, occluders: Occluders) -> Surroundings:
+        """What the masks tell about each other; object i of `objects` is mask i."""
+        if occluders not in self._surroundings:
+            masks = [*self.visible, *self.context]
+            self._surroundings[occluders] = Surroundings(masks, self.sample.shape, occluders)
+        return self._surroundings[occluders]
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A method's amodal mask for one object, the seconds it took, and the name of its `scene.Source` if it has one."""
+
+    mask: MaskRegion
+    seconds: float
+    answer: str = ""
+
+
+class Method(Protocol):
+    """Anything that guesses amodal masks."""
+
+    name: str
+    sees_neighbours: bool
+    settings: dict  #: what a rerun would need to know
+
+    def __call__(self, case: Case) -> list[Guess]:
+        """One guess per object of the case, in order."""
+
+
+@dataclass(frozen=True)
+class MaskBaseline:
+    """A baseline that needs no image: `guess` maps a case and an object's position to a mask."""
+
+    name: str
+    guess: Callable[[Case, int], MaskRegion]
+    sees_neighbours: bool = False
+
+    @property
+    def settings(self) -> dict:
+        return {}
+
+    def __call__(self, case: Case) -> list[Guess]:
+        guesses = []
+        for i in range(len(case.objects)):
+            started = time.perf_counter()
+            mask = self.guess(case, i)
+            guesses.append(Guess(mask, time.perf_counter() - started))
+        return guesses
+
+
+MODAL = MaskBaseline("modal", lambda case, i: case.visible[i])
+HULL = MaskBaseline("hull", lambda case, i: convex_hull(case.visible[i]))
+BOUNDED_HULL = MaskBaseline(
+    "bounded_hull", lambda case, i: case.surroundings("instances").bounded_hull(i), sees_neighbours=True
+)
+#: The bounded hull that lets unlabelled pixels hide things too; fairer where not everything is labelled.
+BOUNDED_HULL_ANY = MaskBaseline(
+    "bounded_hull_any", lambda case, i: case.surroundings("any").bounded_hull(i), sees_neighbours=True
+)
+BASELINES = (MODAL, HULL, BOUNDED_HULL, BOUNDED_HULL_ANY)

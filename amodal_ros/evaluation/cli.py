@@ -1,0 +1,230 @@
+"""`amodal evaluate`: measure a model on streets, a folder or a data set."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from amodal_ros.completion.settings import TABLE_2, Reading, Settings
+from amodal_ros.datasets.base import Dataset
+from amodal_ros.datasets.registry import NAMES, dataset_class
+from amodal_ros.evaluation.baselines import BASELINES, Method
+from amodal_ros.evaluation.metrics import Record
+from amodal_ros.evaluation.ours import GEOMETRIC, Ours
+from amodal_ros.evaluation.results import OURS, result
+from amodal_ros.evaluation.runs import RunFolder, Selection, evaluate, is_complete, merge, read_run
+from amodal_ros.evaluation.tables import ablation_table, bins_table, table_2
+from amodal_ros.scene.occluders import Occluders
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
+    shared = _shared_options()
+    for name in NAMES:
+        cls = dataset_class(name)
+        line = (cls.__doc__ or name).splitlines()[0]
+        command = what.add_parser(name, parents=[shared], help=line, description=line)
+        if name == "folder":
+            command.add_argument("root", type=Path, metavar="DIR")
+        elif cls.has_root:
+            command.add_argument("--root", type=Path, required=True, metavar="DIR", help="where the data set lies")
+        cls.add_options(command)
+    merging = what.add_parser("merge", help="make one run of the shards of a run")
+    merging.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    merging.add_argument("--out", type=Path, required=True, metavar="RUN")
+    merging.add_argument("--format", choices=("text", "markdown", "csv"), default="text")
+
+
+def _shared_options() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(add_help=False)
+    method = options.add_argument_group("method")
+    method.add_argument("--model", default="embedded", help=f"name or folder; {GEOMETRIC}: no network at all")
+    method.add_argument("--preset", help="named settings: paper")
+    method.add_argument("--reading", help="which reading of Eq. 7")
+    method.add_argument("--occluders", help="what can hide an object: instances, any or off")
+    method.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any setting of the method")
+    method.add_argument("--no-fallback", action="store_true", help="never answer with the bounded hull")
+    method.add_argument("--depth", action="store_true", help="use the data set's depth to tell who is in front")
+    method.add_argument("--device", help="torch device; default: the best there is")
+    method.add_argument("--dtype", help="float32, float16 or bfloat16; default: the device's")
+    method.add_argument("--seed", type=int, default=0)
+    method.add_argument("--ablation", action="store_true", help="the paper's Table 2 and all readings")
+    select = options.add_argument_group("which objects")
+    select.add_argument(
+        "--occlusion", type=_occlusion, metavar="LOW:HIGH", help="LOW < rate <= HIGH; either may be empty"
+    )
+    select.add_argument("--limit", type=int, metavar="N", help="at most N objects")
+    select.add_argument("--skip-bad", action="store_true", help="leave bad data out instead of stopping")
+    output = options.add_argument_group("output")
+    output.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
+    output.add_argument("--format", choices=("text", "markdown", "csv"), default="text")
+    output.add_argument("--out", type=Path, metavar="RUN", help="keep the run; the same command continues it")
+    output.add_argument("--shard", type=_shard, metavar="I/N", help="only this part of the frames; needs --out")
+    output.add_argument("--save-masks", action="store_true", help="keep every method's masks; needs --out")
+    return options
+
+
+def run(args: argparse.Namespace) -> int:
+    """Returns 0; errors are raised as ValueError or OSError with a message for people."""
+    if args.what == "merge":
+        merge(args.runs, args.out)
+        settings, records, skipped = read_run([args.out])
+    else:
+        outcome = _evaluate(args)
+        if outcome is None:
+            print(f"{args.out}: this shard is done; the table comes with the last one")
+            return 0
+        settings, records, skipped = outcome
+    _show(settings, records, skipped, args)
+    return 0
+
+
+def _evaluate(args: argparse.Namespace) -> tuple[dict[str, Any], list[Record], list[str]] | None:
+    """Settings, records and skipped items; None when other shards of the run are still missing."""
+    shard = args.shard or _torchrun_shard()
+    if args.out is None and (shard != (1, 1) or args.save_masks):
+        raise ValueError("--shard, --save-masks and torchrun need --out RUN")
+    selection = Selection(args.occlusion, args.limit, shard)
+    dataset = dataset_class(args.what).from_args(args)
+    methods = _methods(args)
+    settings = _settings(dataset, methods, args)
+    if args.out is None:
+        records: list[Record] = []
+        frames = selection.frames(dataset)
+        for results in _progress(evaluate(dataset, methods, frames, selection), len(frames)):
+            records += [record for record, _ in results]
+        return settings, records, dataset.bad
+    folder = RunFolder(args.out, settings, shard)
+    frames = folder.remaining(selection.frames(dataset))
+    for results in _progress(evaluate(dataset, methods, frames, selection), len(frames)):
+        folder.skip(dataset.bad)
+        folder.add(results, methods, args.save_masks)
+    folder.finish()
+    return read_run([args.out]) if is_complete(args.out) else None
+
+
+def _progress(results, total: int):
+    """Frames done, rate and time left; seldom when nobody watches."""
+    return tqdm(results, total=total, unit="frame", mininterval=0.5 if sys.stderr.isatty() else 30)
+
+
+def _methods(args: argparse.Namespace) -> list[Method]:
+    pipeline = None
+    if args.model != GEOMETRIC:
+        from amodal_ros.completion import AmodalPipeline  # torch only when a model runs
+
+        pipeline = AmodalPipeline.from_pretrained(args.model, device=args.device or _local_device(), dtype=args.dtype)
+    overrides = _overrides(args)
+    variants = _variants(overrides) if args.ablation else {OURS: overrides}
+    on_error = "skip" if args.skip_bad else "raise"
+    ours = [Ours(name, pipeline, o, args.seed, args.depth, on_error) for name, o in variants.items()]
+    return [*BASELINES, *ours]
+
+
+def _overrides(args: argparse.Namespace) -> dict[str, Any]:
+    """The settings that the command line changes."""
+    overrides: dict[str, Any] = {"preset": args.preset} if args.preset else {}
+    for pair in args.set:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise ValueError(f"--set: expected KEY=VALUE, got {pair!r}")
+        overrides[name] = Settings.parse(name, text)
+    if args.reading:
+        overrides["reading"] = args.reading
+    if args.occluders:
+        overrides["occluders"] = args.occluders
+    if args.no_fallback:
+        overrides["fallback"] = 0.0
+    return overrides
+
+
+def _variants(overrides: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Table 2's rows for the paper's reading, and every reading, each with occluders off and on."""
+    variants = {}
+    on: Occluders = "instances" if overrides.get("occluders", "off") == "off" else overrides["occluders"]
+    for occluders in ("off", on):
+        for row, change in TABLE_2.items():
+            variant = {"reading": "equation", **overrides, **change, "occluders": occluders}
+            variants[_table_2_name(row, occluders)] = variant
+        for reading in Reading.__args__:
+            variants[f"{reading}, occluders {occluders}"] = {**overrides, "reading": reading, "occluders": occluders}
+    return variants
+
+
+def _table_2_name(row: str, occluders: str) -> str:
+    return f"Table 2 {row}, occluders {occluders}"
+
+
+def _settings(dataset: Dataset, methods: Sequence[Method], args: argparse.Namespace) -> dict[str, Any]:
+    """Everything that decides the figures."""
+    return {
+        "dataset": dataset.name,
+        "protocol": dataset.protocol,
+        "root": str(args.root.resolve()) if dataset.has_root else None,
+        "occlusion": args.occlusion,
+        "limit": args.limit,
+        "skip_bad": args.skip_bad,
+        "model": args.model,
+        "dtype": args.dtype,
+        "depth": args.depth,
+        "seed": args.seed,
+        "methods": {
+            m.name: {"sees_neighbours": m.sees_neighbours, "ours": isinstance(m, Ours), "settings": m.settings}
+            for m in methods
+        },
+    }
+
+
+def _show(settings: Mapping[str, Any], records: Sequence[Record], skipped: Sequence[str], args) -> None:
+    title = f"{settings['dataset']}, model {settings['model']}"
+    variants = [name for name, m in settings["methods"].items() if m["ours"]]
+    if variants == [OURS]:
+        figures = result(settings, records, skipped)
+        print(bins_table(title, figures).render(args.format))
+    else:
+        results = {name: {"name": name, **result(settings, records, skipped, name)} for name in variants}
+        figures = {"ablation": list(results.values())}
+        readings = [r for name, r in results.items() if not name.startswith("Table 2")]
+        print(ablation_table(f"{title}: readings", readings, readings[0]).render(args.format))
+        for occluders in dict.fromkeys(name.rsplit(" ", 1)[1] for name in variants):
+            rows = {row: results[_table_2_name(row, occluders)] for row in TABLE_2}
+            print(table_2(f"{title}: Table 2, occluders {occluders}", rows).render(args.format))
+    if getattr(args, "json", None):
+        args.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def _occlusion(text: str) -> tuple[float, float]:
+    try:
+        low, high = text.split(":")
+        return (float(low) if low else -1.0, float(high) if high else 1.0)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected LOW:HIGH such as 0:0.5, got {text!r}") from None
+
+
+def _shard(text: str) -> tuple[int, int]:
+    try:
+        position, shards = map(int, text.split("/"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected I/N such as 1/4, got {text!r}") from None
+    return position, shards
+
+
+def _torchrun_shard() -> tuple[int, int]:
+    """This process's shard under torchrun or accelerate; the whole when alone."""
+    return int(os.environ.get("RANK", 0)) + 1, int(os.environ.get("WORLD_SIZE", 1))
+
+
+def _local_device() -> str | None:
+    """The GPU of this process under torchrun; None lets the pipeline choose."""
+    import torch
+
+    if "LOCAL_RANK" in os.environ and torch.cuda.is_available():
+        return f"cuda:{os.environ['LOCAL_RANK']}"
+    return None
