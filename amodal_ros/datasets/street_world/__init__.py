@@ -1,0 +1,1 @@
+"""What the synthetic streets are made of: shapes, layout, drawing, motion and label noise. NumPy and OpenCV only."""

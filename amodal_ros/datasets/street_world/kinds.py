@@ -1,0 +1,35 @@
+"""Which kinds of object there are, and how each is built."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from amodal_ros.datasets.street_world import furniture, people, unseen, vehicles
+from amodal_ros.datasets.street_world.shape import Shape
+
+VEHICLES = {"car": vehicles.car, "van": vehicles.van, "truck": vehicles.truck, "bus": vehicles.bus}
+WALKERS = {"cyclist": people.cyclist, "pedestrian": people.pedestrian}
+FURNITURE = {"pole": furniture.pole, "tree": furniture.tree, "sign": furniture.sign, "fence": furniture.fence}
+
+UNSEEN_VEHICLES = {
+    "motorbike": unseen.motorbike,
+    "tram": unseen.tram,
+    "tractor": unseen.tractor,
+    "pickup": unseen.pickup,
+    "camper": unseen.camper,
+}
+UNSEEN_WALKERS = {"scooter": unseen.scooter, "dog": unseen.dog, "pushchair": unseen.pushchair}
+UNSEEN_FURNITURE = {"column": unseen.column, "bin": unseen.bin_, "conifer": unseen.conifer, "planter": unseen.planter}
+
+BUILDERS = VEHICLES | WALKERS | FURNITURE | UNSEEN_VEHICLES | UNSEEN_WALKERS | UNSEEN_FURNITURE
+LABELLED = frozenset(VEHICLES | WALKERS | UNSEEN_VEHICLES | UNSEEN_WALKERS)
+MOVING_LEGS = frozenset({"pedestrian", "cyclist"})
+
+
+@lru_cache(maxsize=256)
+def build(kind: str, seed: int, phase: float | None = None) -> Shape:
+    """The shape of an object; `phase` (radians) moves the legs of those that have some."""
+    rng = np.random.Generator(np.random.PCG64([seed, 7]))
+    return BUILDERS[kind](rng, phase) if kind in MOVING_LEGS else BUILDERS[kind](rng)

@@ -1,0 +1,189 @@
+"""Synthetic streets with exact truth, drawn from a seed: single scenes, sequences, training crops and the frozen test lists.
+
+Every scene comes from one integer. Training draws its seeds from `TRAIN_SEEDS`; the frozen lists use `TEST_SEEDS` and
+`TEST_UNSEEN_SEEDS`, and no seed belongs to two of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+
+from amodal_ros.datasets.street_world import kinds, layout, view
+from amodal_ros.datasets.street_world.backdrop import Backdrop
+from amodal_ros.datasets.street_world.camera import Camera, Pose
+from amodal_ros.datasets.street_world.layout import Street
+from amodal_ros.datasets.street_world.render import Sensor, noise_tile
+from amodal_ros.scene.mask import MaskRegion
+
+TRAIN_SEEDS = range(0, 1_000_000_000)
+TEST_SEEDS = range(1_000_000_000, 1_100_000_000)
+TEST_UNSEEN_SEEDS = range(1_100_000_000, 1_200_000_000)
+
+KITTI_SIZE = (375, 1242)  # (height, width)
+
+
+@dataclass(frozen=True)
+class StreetObject:
+    """One object with its truth.
+
+    Attributes:
+        id: 1 or more; stable over a sequence.
+        kind: "car", "van", "truck", "bus", "cyclist", "pedestrian", "pole", "tree", "sign", "fence"; other kinds in unseen scenes.
+        amodal: the whole object; may leave the frame.
+        visible: what of it the camera sees, inside the frame; may be empty.
+        depth: distance of its middle from the camera in metres.
+        frame_shape: (height, width) of the frame.
+    """
+
+    id: int
+    kind: str
+    amodal: MaskRegion
+    visible: MaskRegion
+    depth: float
+    frame_shape: tuple[int, int]
+
+    @property
+    def class_id(self) -> str:
+        """The class's name: its kind."""
+        return self.kind
+
+    @property
+    def labelled(self) -> bool:
+        """Whether `labels="things"` has it: vehicles, people and animals."""
+        return self.kind in kinds.LABELLED
+
+    @cached_property
+    def occlusion(self) -> float:
+        """1 - |V| / |A inside the frame|, in [0, 1]; 0 when it is outside the frame."""
+        inside = self.amodal.clip(*self.frame_shape).area
+        return 1.0 - self.visible.area / inside if inside else 0.0
+
+
+@dataclass(frozen=True)
+class StreetFrame:
+    """One image with its truth.
+
+    Attributes:
+        image: RGB uint8 (height, width, 3).
+        objects: nearest first: no object hides one that comes before it.
+        depth: float32 (height, width) in metres, 0 in the sky.
+        stamp: nanoseconds.
+    """
+
+    image: np.ndarray
+    objects: tuple[StreetObject, ...]
+    depth: np.ndarray
+    stamp: int = 0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.image.shape[0], self.image.shape[1]
+
+    def truth(self, id: int) -> StreetObject:
+        """The object of this id.
+
+        Raises:
+            KeyError: no such object in this frame.
+        """
+        for thing in self.objects:
+            if thing.id == id:
+                return thing
+        raise KeyError(f"object {id}: this frame has {sorted(o.id for o in self.objects)}")
+
+
+def scene(
+    seed: int, size: tuple[int, int] = KITTI_SIZE, objects: int | None = None, unseen: bool = False
+) -> StreetFrame:
+    """One street scene.
+
+    Args:
+        seed: the scene's number, 0 or more.
+        size: (height, width) in pixels.
+        objects: how many to place where there is room; drawn from 12 to 26 when None.
+        unseen: draw only kinds, shapes and textures that training never draws; otherwise never draw those.
+    """
+    _check(seed, size, objects)
+    rng = np.random.Generator(np.random.PCG64([seed, int(unseen)]))
+    count = int(rng.integers(12, 27))
+    street = Street(Backdrop(rng, unseen), layout.drawn_light(rng), Sensor.drawn(rng))
+    layout.furnish(street, rng, count if objects is None else objects, unseen)
+    return _frame(street, Camera.for_size(*size), Pose(yaw=rng.normal(0, 0.05)), 0.0, rng)
+
+
+def _frame(
+    street: Street, camera: Camera, eye: Pose, seconds: float, rng: np.random.Generator, stamp: int = 0
+) -> StreetFrame:
+    seen = view.look(street, camera, eye, seconds, reach=camera.width // 2, with_depth=True)
+    shape = (camera.height, camera.width)
+    taken, found = np.zeros(shape, bool), []
+    for thing, sprite, distance in seen.drawn:
+        inside = sprite.mask.clip(*shape)
+        if not inside.area:
+            continue
+        x, y, w, h = inside.box
+        free = inside.bits & ~taken[y : y + h, x : x + w]
+        taken[y : y + h, x : x + w] |= inside.bits
+        found.append(StreetObject(thing.id, thing.kind, sprite.mask, MaskRegion.from_full(free, x, y), distance, shape))
+    return StreetFrame(street.sensor.expose(seen.image, rng), tuple(found), seen.depth, stamp)
+
+
+def crop_sample(
+    rng: np.random.Generator, resolution: int = 128, alone: bool = False
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """A training crop: a square around one object as the method would cut it, drawn at its own resolution.
+
+    Args:
+        rng: seeded from `TRAIN_SEEDS`.
+        resolution: side of the crop in pixels.
+        alone: one unhidden object before a plain background, instead of a street where others may hide it.
+
+    Returns:
+        (image, ids, kinds): RGB uint8 (r, r, 3); int32 (r, r) visible instances, 0 where there is none, poles, trees, signs and
+        fences included; `kinds[i]` is the kind of id i + 1. Id 1 is the object that the crop is about, and may be wholly hidden.
+    """
+    street = Street(
+        layout.shared_backdrop(int(rng.integers(layout.SHARED_BACKDROPS))), layout.drawn_light(rng), Sensor.drawn(rng)
+    )
+    target = layout.furnish_crop(street, rng, alone)
+    eye = Pose(yaw=rng.normal(0, 0.05))
+    camera = layout.crop_window(rng, target, eye, resolution)
+    seen = view.look(street, camera, eye, plain=_plain(rng, resolution) if alone else None)
+    order = [target, *(thing for thing, *_ in seen.drawn if thing is not target)]
+    ids = np.zeros((resolution, resolution), np.int32)
+    for thing, sprite, _ in reversed(seen.drawn):
+        x, y, w, h = sprite.mask.box
+        ids[y : y + h, x : x + w][sprite.mask.bits] = order.index(thing) + 1
+    image = street.sensor.expose(seen.image, rng)
+    native = round(resolution * Camera.for_size(*KITTI_SIZE).focal / camera.focal)
+    if (
+        native < resolution and rng.random() < 0.7
+    ):  # a small object, magnified from the few pixels that a frame has of it
+        few = cv2.resize(image, (native, native), interpolation=cv2.INTER_AREA)
+        image = cv2.resize(few, (resolution, resolution), interpolation=cv2.INTER_LINEAR)
+    return image, ids, [thing.kind for thing in order]
+
+
+def _plain(rng: np.random.Generator, resolution: int) -> np.ndarray:
+    """A background without things: a colour, a gradient, or mottle."""
+    base, slope = rng.uniform(20, 235, 3), rng.uniform(-60, 60, (2, 3)) * (rng.random() < 0.6)
+    place = np.linspace(-0.5, 0.5, resolution)[:, None]
+    field = base + (place * slope[0])[:, None, :] + (place * slope[1])[None, :, :]
+    if rng.random() < 0.5:
+        shift = int(rng.integers(256))
+        steps = (np.arange(resolution) * rng.uniform(0.3, 1.5) + shift).astype(int) % 256
+        field = field + rng.uniform(3, 18) * noise_tile()[steps[:, None], steps][:, :, None]
+    return np.clip(field, 0, 255).astype(np.uint8)
+
+
+def _check(seed: int, size: tuple[int, int], objects: int | None) -> None:
+    if seed < 0:
+        raise ValueError(f"seed: expected 0 or more, got {seed}")
+    if len(size) != 2 or min(size) < 16:
+        raise ValueError(f"size: expected (height, width) of at least 16 pixels each, got {size}")
+    if objects is not None and objects < 0:
+        raise ValueError(f"objects: expected 0 or more, got {objects}")
