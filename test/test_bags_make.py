@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -18,11 +19,10 @@ from amodal_ros.bags.make import (
     IMAGE_TOPIC,
     LABELS_TOPIC,
     TRUTH_TOPIC,
-    folder_frames,
-    read_labels,
     write_frames,
 )
 from amodal_ros.bags.messages import answers_of, pixels_of
+from amodal_ros.bags.sources import folder_frames, read_labels
 
 CAMVID = Path(__file__).resolve().parents[2] / "shared" / "data" / "camvid_val"
 
@@ -158,7 +158,7 @@ def _broken_label(folder: Path) -> None:
 def test_a_spoilt_folder_is_one_error_and_no_bag(tmp_path, capsys, spoil, message):
     folder = save_folder(tmp_path / "drive", scene(2))
     spoil(folder)
-    with pytest.raises(BagError, match=message):
+    with pytest.raises(ValueError, match=message):
         write_frames(folder_frames(folder), tmp_path / "bag", rate=10)
     assert not (tmp_path / "bag").exists()
     assert cli.main(["bag", "make", str(folder), str(tmp_path / "bag")]) == 1
@@ -182,3 +182,59 @@ def test_an_existing_out_is_refused(tmp_path, capsys):
     folder = save_folder(tmp_path / "drive", scene(1))
     assert cli.main(["bag", "make", str(folder), str(tmp_path)]) == 1
     assert "exists already" in capsys.readouterr().err
+
+
+# --- data sets ----------------------------------------------------------------------------------------------------
+
+
+def save_kins(root: Path) -> Path:
+    """One KINS image of 2020 with two cars, the second hidden in its right half, and KITTI's calibration."""
+    images = root / "testing" / "image_2"
+    images.mkdir(parents=True)
+    cv2.imwrite(str(images / "000007.png"), np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
+    (root / "calib").mkdir()
+    (root / "calib" / "000007.txt").write_text("P2: 700 0 20 0 0 700 12 0 0 0 1 0\n")
+
+    def box(x0: int, y0: int, x1: int, y1: int) -> list[list[int]]:
+        return [[x0, y0, x1, y0, x1, y1, x0, y1]]
+
+    def car(id: int, amodal: list, visible: list, order: int) -> dict:
+        return dict(id=id, image_id=3, category_id=4, a_segm=amodal, i_segm=visible, oco_id=1, ico_id=order,
+                    a_bbox=[0, 0, 1, 1], i_bbox=[0, 0, 1, 1])  # fmt: skip
+
+    content = {
+        "images": [{"id": 3, "file_name": "000007.png", "width": WIDTH, "height": HEIGHT}],
+        "categories": [{"id": 4, "name": "car"}],
+        "annotations": [
+            car(71234, box(20, 4, 36, 20), box(20, 4, 36, 20), 1),
+            car(71235, box(4, 6, 28, 16), box(4, 6, 20, 16), 2),
+        ],
+    }
+    (root / "update_test_2020.json").write_text(json.dumps(content))
+    return root
+
+
+def test_make_kins(tmp_path):
+    root, out = save_kins(tmp_path / "kins"), tmp_path / "bag"
+    assert cli.main(["bag", "make", "kins", str(root), str(out), "--calibration", str(root / "calib")]) == 0
+    with BagReader(out) as bag:
+        labels = next(bag.records([LABELS_TOPIC])).message()
+        info = next(bag.records([CAMERA_TOPIC])).message()
+        front, hidden = answers_of(next(bag.records([TRUTH_TOPIC])).message())
+    assert labels.encoding == "32SC1"
+    assert set(np.unique(labels.data.view(np.int32))) == {0, 71234, 71235}
+    assert (info.k[0], info.k[2]) == (700, 20)
+    assert (front.instance.id, front.instance.class_id, front.completion.occlusion_ratio) == (71234, "car", 0)
+    assert hidden.completion.occlusion_ratio == pytest.approx(1 / 3, abs=0.05)
+
+
+def test_options_reach_the_data_set(tmp_path, capsys):
+    root = save_kins(tmp_path / "kins")
+    args = ["bag", "make", "kins", str(root), str(tmp_path / "bag"), "--option", "version=2019"]
+    assert cli.main(args) == 1
+    assert "instances_val.json" in capsys.readouterr().err
+
+
+def test_an_unknown_data_set_names_those_there_are(tmp_path, capsys):
+    assert cli.main(["bag", "make", "kitti", str(tmp_path), str(tmp_path / "bag")]) == 1
+    assert "kins" in capsys.readouterr().err

@@ -7,6 +7,11 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from amodal_ros.bags.make import BagFrame
+    from amodal_ros.datasets.base import Dataset
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,10 +45,19 @@ def _add_make(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--storage", choices=("mcap", "sqlite3"), default="mcap", help="storage format")
     parser.add_argument("--compressed", action="store_true", help="store images as JPEG (sensor_msgs/CompressedImage)")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N frames")
+    parser.add_argument("--calibration", type=Path, help="KITTI calibration file, or a folder with one per image")
     folder = parser.add_argument_group("folder")
     folder.add_argument("--images", default="images", help="folder of the images")
     folder.add_argument("--labels", default="labels", help="folder of the label maps")
-    folder.add_argument("--calibration", type=Path, help="KITTI calibration file for the camera info")
+    dataset = parser.add_argument_group("data set")
+    dataset.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME[=VALUE]",
+        help="an option of the data set, as 'amodal datasets check NAME --help' lists them: version=2019, split=train",
+    )
+    dataset.add_argument("--skip-bad", action="store_true", help="leave out what cannot be read")
     streets = parser.add_argument_group("streets")
     streets.add_argument("--seconds", type=float, default=20.0, help="length of the drive")
     streets.add_argument("--objects", type=int, default=10, help="tracked objects in view, about")
@@ -85,17 +99,27 @@ def _make(args: argparse.Namespace) -> int:
     return 0
 
 
-def _frames(args: argparse.Namespace) -> Iterator:
-    from amodal_ros.bags import make
+def _frames(args: argparse.Namespace) -> Iterator[BagFrame]:
+    from amodal_ros.bags import sources
     from amodal_ros.bags.files import BagError
 
     if args.source == ["streets"]:
-        return make.streets_frames(args.seconds, args.objects, args.rate, tuple(args.size), args.seed)
+        return sources.streets_frames(args.seconds, args.objects, args.rate, tuple(args.size), args.seed)
     if len(args.source) == 1:
-        return make.folder_frames(args.source[0], args.images, args.labels, args.calibration)
+        return sources.folder_frames(args.source[0], args.images, args.labels, args.calibration)
     if len(args.source) == 2:
-        return make.dataset_frames(*args.source)
+        return sources.dataset_frames(_dataset(*args.source, args.option, args.skip_bad), args.calibration)
     raise BagError(f"expected a folder, 'streets', or a data set's name and root, got {' '.join(args.source)}")
+
+
+def _dataset(name: str, root: str, options: list[str], skip_bad: bool) -> Dataset:
+    from amodal_ros.datasets.registry import dataset_class
+
+    cls = dataset_class(name)
+    parser = argparse.ArgumentParser(prog=f"amodal bag make {name}: --option", add_help=False)
+    cls.add_options(parser)
+    given = argparse.Namespace(root=Path(root), skip_bad=skip_bad)
+    return cls.from_args(parser.parse_args([f"--{option}" for option in options], given))
 
 
 def _play(args: argparse.Namespace) -> int:
