@@ -23,6 +23,8 @@ from amodal_ros.bags.make import (
     TRUTH_TOPIC,
     write_frames,
 )
+from amodal_ros.messages import nanoseconds
+from amodal_ros.node.images import labels_of, rgb_of
 from amodal_ros.scene import Answer, Completion, Instance, MaskRegion, Source
 
 STORAGES = ("mcap", "sqlite3")
@@ -47,10 +49,10 @@ def test_what_is_written_is_read_back(tmp_path, storage):
     assert times == [START, START + 100_000_000, START + 200_000_000]
     for t, frame in enumerate(frames):
         image, labels, info, truth = (got[k][t] for k in (IMAGE_TOPIC, LABELS_TOPIC, CAMERA_TOPIC, TRUTH_TOPIC))
-        assert {messages.stamp_of(m.header.stamp) for m in (image, labels, info, truth)} == {times[t]}
-        np.testing.assert_array_equal(messages.pixels_of(image), frame.image)
+        assert {nanoseconds(m.header.stamp) for m in (image, labels, info, truth)} == {times[t]}
+        np.testing.assert_array_equal(rgb_of(image), frame.image)
         assert (labels.encoding, labels.step) == ("16UC1", 2 * WIDTH)
-        np.testing.assert_array_equal(labels.data.view(np.uint16).reshape(HEIGHT, WIDTH), frame.labels)
+        np.testing.assert_array_equal(labels_of(labels), frame.labels)
         assert (info.width, info.height, info.k[0]) == (WIDTH, HEIGHT, 0.0)  # uncalibrated
         answers = messages.answers_of(truth)
         assert [a.instance.id for a in answers] == [POST, BOARD]
@@ -94,7 +96,7 @@ def test_compressed_images_are_jpeg(tmp_path):
         (record,) = bag.records([COMPRESSED_TOPIC])
     message = record.message()
     assert message.format == "jpeg"
-    assert messages.pixels_of(message).shape == (HEIGHT, WIDTH, 3)
+    assert rgb_of(message).shape == (HEIGHT, WIDTH, 3)
 
 
 masks = st.builds(
@@ -106,7 +108,9 @@ masks = st.builds(
 
 
 @settings(deadline=None, max_examples=50)
-@given(hidden=masks, visible=masks, ids=st.lists(st.integers(0, 2**32 - 1), max_size=3), score=st.floats(0, 1, width=32))
+@given(
+    hidden=masks, visible=masks, ids=st.lists(st.integers(0, 2**32 - 1), max_size=3), score=st.floats(0, 1, width=32)
+)
 def test_answers_survive_the_wire(hidden, visible, ids, score):
     completion = Completion(visible, visible | hidden, (30, 40), Source.INFERRED, score=score)
     answer = Answer(Instance(9, visible, "car"), completion, inferred_at=1_500_000_000, occluders=tuple(ids))
@@ -161,7 +165,7 @@ def test_a_failed_write_leaves_no_half_bag(tmp_path, storage):
 
 
 def test_unknown_storage_is_refused(tmp_path):
-    with pytest.raises(BagError, match="storage.*'rosbag1'"):
+    with pytest.raises(BagError, match=r"storage.*'rosbag1'"):
         BagWriter(tmp_path / "bag", "rosbag1")
 
 
@@ -202,5 +206,8 @@ def test_messages_of_another_version_are_not_misread(tmp_path):
     metadata = tmp_path / "bag" / "metadata.yaml"
     ours = messages.typestore().hash_rihs01(messages.INSTANCES)
     metadata.write_text(metadata.read_text().replace(ours, "RIHS01_" + 64 * "0"))
-    with pytest.raises(BagError, match="another version of amodal_ros/msg/AmodalInstanceArray"), BagReader(metadata.parent):
+    with (
+        pytest.raises(BagError, match="another version of amodal_ros/msg/AmodalInstanceArray"),
+        BagReader(metadata.parent),
+    ):
         pass

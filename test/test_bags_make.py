@@ -21,8 +21,9 @@ from amodal_ros.bags.make import (
     TRUTH_TOPIC,
     write_frames,
 )
-from amodal_ros.bags.messages import answers_of, pixels_of
+from amodal_ros.bags.messages import answers_of
 from amodal_ros.bags.sources import folder_frames, read_labels
+from amodal_ros.node.images import labels_of, rgb_of
 
 CAMVID = Path(__file__).resolve().parents[2] / "shared" / "data" / "camvid_val"
 
@@ -35,8 +36,8 @@ def test_make_folder(tmp_path, storage):
     assert cli.main(["bag", "make", str(folder), str(out), "--rate", "5", "--storage", storage]) == 0
     with BagReader(out) as bag:
         assert bag.duration == pytest.approx(0.4)
-        images = [pixels_of(r.message()) for r in bag.records([IMAGE_TOPIC])]
-        labels = [r.message().data.view(np.uint16).reshape(HEIGHT, WIDTH) for r in bag.records([LABELS_TOPIC])]
+        images = [rgb_of(r.message()) for r in bag.records([IMAGE_TOPIC])]
+        labels = [labels_of(r.message()) for r in bag.records([LABELS_TOPIC])]
         truth = [answers_of(r.message()) for r in bag.records([TRUTH_TOPIC])]
     for frame, image, label, answers in zip(frames, images, labels, truth, strict=True):
         np.testing.assert_array_equal(image, frame.image)
@@ -222,7 +223,7 @@ def test_make_kins(tmp_path):
         info = next(bag.records([CAMERA_TOPIC])).message()
         front, hidden = answers_of(next(bag.records([TRUTH_TOPIC])).message())
     assert labels.encoding == "32SC1"
-    assert set(np.unique(labels.data.view(np.int32))) == {0, 71234, 71235}
+    assert set(np.unique(labels_of(labels))) == {0, 71234, 71235}
     assert (info.k[0], info.k[2]) == (700, 20)
     assert (front.instance.id, front.instance.class_id, front.completion.occlusion_ratio) == (71234, "car", 0)
     assert hidden.completion.occlusion_ratio == pytest.approx(1 / 3, abs=0.05)

@@ -21,9 +21,10 @@ from sensor_msgs.msg import Image  # noqa: E402
 
 from amodal_ros.bags.files import BagError, BagReader, BagWriter  # noqa: E402
 from amodal_ros.bags.make import CAMERA_TOPIC, IMAGE_TOPIC, LABELS_TOPIC, START, TRUTH_TOPIC, write_frames  # noqa: E402
-from amodal_ros.bags.messages import pixels_of, stamp_of  # noqa: E402
 from amodal_ros.bags.play import play  # noqa: E402
 from amodal_ros.bags.record import Recorder  # noqa: E402
+from amodal_ros.messages import nanoseconds  # noqa: E402
+from amodal_ros.node.images import rgb_of  # noqa: E402
 
 DEADLINE = 30.0  # seconds for anything to happen on a busy machine
 COUNT = 6
@@ -111,7 +112,7 @@ def test_publishers_are_reliable(player, listener):
     listener.node.create_subscription(Image, IMAGE_TOPIC, images.append, profile)
     player("--wait-for", IMAGE_TOPIC, "--topics", IMAGE_TOPIC, LABELS_TOPIC)
     listener.spin_until(lambda: len(images) == COUNT)
-    np.testing.assert_array_equal(pixels_of(images[0]), scene(1)[0].image)
+    np.testing.assert_array_equal(rgb_of(images[0]), scene(1)[0].image)
     published = {topic for topic, _ in listener.node.get_topic_names_and_types()}
     assert LABELS_TOPIC in published
     assert not published & {CAMERA_TOPIC, TRUTH_TOPIC}
@@ -122,8 +123,8 @@ def test_loop_and_clock(player, listener):
 
     stamps: list[int] = []
     clock: list[int] = []
-    listener.node.create_subscription(Image, IMAGE_TOPIC, lambda m: stamps.append(stamp_of(m.header.stamp)), 50)
-    listener.node.create_subscription(Clock, "/clock", lambda m: clock.append(stamp_of(m.clock)), 500)
+    listener.node.create_subscription(Image, IMAGE_TOPIC, lambda m: stamps.append(nanoseconds(m.header.stamp)), 50)
+    listener.node.create_subscription(Clock, "/clock", lambda m: clock.append(nanoseconds(m.clock)), 500)
     player("--wait-for", IMAGE_TOPIC, "--loop", "--clock", "--rate", "4")
     listener.spin_until(lambda: len(stamps) >= 2 * COUNT + 1)
     assert stamps[:COUNT] == [START + t * 100_000_000 for t in range(COUNT)]

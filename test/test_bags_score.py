@@ -35,9 +35,7 @@ def answer_bag(folder: Path, count: int = 3, name: str = "answers", first: int =
     with BagWriter(folder / name) as bag:
         for t, frame in enumerate(scene(count)):
             stamp = first + t * STEP
-            board, post = (
-                Instance(truth.id, MaskRegion.from_full(frame.labels == truth.id)) for truth in frame.truth
-            )
+            board, post = (Instance(truth.id, MaskRegion.from_full(frame.labels == truth.id)) for truth in frame.truth)
             half = MaskRegion(post.visible.x, post.visible.y, post.visible.bits[:8])
             answers = [
                 answer(board, frame.truth[0].amodal, Source.INFERRED, stamp),
@@ -128,7 +126,7 @@ def test_several_answer_topics_need_a_choice(tmp_path):
             with BagReader(source) as bag:
                 for record in bag.records():
                     both.write_raw(record.topic, record.msgtype, record.raw, record.time)
-    with pytest.raises(BagError, match="expected one topic .* found /amodal_node/instances, /other/instances"):
+    with pytest.raises(BagError, match=r"expected one topic .* found /amodal_node/instances, /other/instances"):
         score(tmp_path / "both", truth)
     assert score(tmp_path / "both", truth, "/other/instances")["objects"]["matched"] == 6
 

@@ -145,7 +145,9 @@ class BagReader:
             ours = connection.msgtype.startswith(f"{PACKAGE}/") and connection.msgtype in typestore().types
             if ours and connection.digest not in ("", typestore().hash_rihs01(connection.msgtype)):
                 self._reader.close()
-                raise BagError(f"{self.path}: {connection.topic} was recorded with another version of {connection.msgtype}")
+                raise BagError(
+                    f"{self.path}: {connection.topic} was recorded with another version of {connection.msgtype}"
+                )
         return self
 
     def __exit__(self, *_: object) -> None:

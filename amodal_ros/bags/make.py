@@ -71,7 +71,7 @@ def write_frames(
         raise BagError(f"rate: expected frames per second in (0, 1000], got {rate}")
     count = 0
     with BagWriter(out, storage) as bag:
-        for count, frame in enumerate(frames, 1):  # noqa: B007 - the count is returned
+        for count, frame in enumerate(frames, 1):
             _write_frame(bag, frame, START + round((count - 1) * 1e9 / rate), compressed)
         if count == 0:
             raise BagError(f"{out}: there is no frame to write")

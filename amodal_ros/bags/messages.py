@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-import cv2
 import numpy as np
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
+from amodal_ros.messages import mask_to_region, nanoseconds
 from amodal_ros.scene import Answer, Completion, Instance, MaskRegion, Source
 
 PACKAGE = "amodal_ros"
@@ -43,11 +43,6 @@ def typestore() -> Typestore:
     for path in sorted(definitions_folder().glob("*.msg")):
         store.register(get_types_from_msg(path.read_text(), f"{PACKAGE}/msg/{path.stem}"))
     return store
-
-
-def stamp_of(time: object) -> int:
-    """A builtin_interfaces/Time in nanoseconds."""
-    return time.sec * 1_000_000_000 + time.nanosec
 
 
 def image(pixels: np.ndarray, stamp: int) -> object:
@@ -114,39 +109,13 @@ def answers_of(message: object) -> list[Answer]:
     shape = (message.image_height, message.image_width)
     answers = []
     for entry in message.instances:
-        visible, amodal = _region(entry.visible), _region(entry.amodal)
+        visible, amodal = mask_to_region(entry.visible), mask_to_region(entry.amodal)
         completion = Completion(visible, amodal, shape, Source(entry.source), entry.score, entry.agreement)
         instance = Instance(entry.id, visible, entry.class_id)
-        answers.append(Answer(instance, completion, stamp_of(entry.inferred_at), tuple(int(i) for i in entry.occluders)))
+        answers.append(
+            Answer(instance, completion, nanoseconds(entry.inferred_at), tuple(int(i) for i in entry.occluders))
+        )
     return answers
-
-
-def pixels_of(message: object) -> np.ndarray:
-    """RGB uint8 (height, width, 3) of a recorded Image (8-bit encodings) or CompressedImage.
-
-    Raises:
-        ValueError: an encoding without 8-bit colour or grey, or data that is no image.
-    """
-    if not hasattr(message, "encoding"):
-        bgr = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR)
-        if bgr is None:
-            raise ValueError(f"compressed image: {len(message.data)} bytes of {message.format!r} are no image")
-        return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-    conversions = {
-        "rgb8": (3, None),
-        "8UC3": (3, cv2.COLOR_BGR2RGB),  # OpenCV's own order
-        "bgr8": (3, cv2.COLOR_BGR2RGB),
-        "rgba8": (4, cv2.COLOR_RGBA2RGB),
-        "bgra8": (4, cv2.COLOR_BGRA2RGB),
-        "mono8": (1, cv2.COLOR_GRAY2RGB),
-        "8UC1": (1, cv2.COLOR_GRAY2RGB),
-    }
-    if message.encoding not in conversions:
-        raise ValueError(f"image encoding: expected one of {sorted(conversions)}, got {message.encoding!r}")
-    channels, conversion = conversions[message.encoding]
-    rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)
-    pixels = rows[:, : message.width * channels].reshape(message.height, message.width, channels)
-    return np.ascontiguousarray(pixels) if conversion is None else cv2.cvtColor(pixels, conversion)
 
 
 def _new(package: str, name: str) -> type:
@@ -164,10 +133,6 @@ def _header(stamp: int) -> object:
 def _mask(region: MaskRegion) -> object:
     region = region.trim()
     return _new(PACKAGE, "Mask")(*region.box, region.pack())
-
-
-def _region(mask: object) -> MaskRegion:
-    return MaskRegion.unpack(mask.x, mask.y, mask.width, mask.height, mask.data)
 
 
 def _instance(answer: Answer) -> object:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from amodal_ros.bags.files import BagError, BagReader
 from amodal_ros.bags.make import TRUTH_TOPIC
-from amodal_ros.bags.messages import INSTANCES, answers_of, stamp_of
+from amodal_ros.bags.messages import INSTANCES, answers_of
 from amodal_ros.evaluation.metrics import BINS, Record, overlap, summarise
+from amodal_ros.messages import nanoseconds
 from amodal_ros.scene import Answer, Surroundings
 
 #: The node's answer, the visible mask, its convex hull, and the hull cut to where neighbours can hide something.
@@ -101,7 +102,7 @@ def _arrays(bag: Path | str, topic: str) -> dict[int, object]:
     """AmodalInstanceArray messages by the stamp of their image; masks stay packed."""
     with BagReader(bag) as reader:
         messages = [record.message() for record in reader.records([topic])]
-    return {stamp_of(message.header.stamp): message for message in messages}
+    return {nanoseconds(message.header.stamp): message for message in messages}
 
 
 def _compare(stamp: int, answers: list[Answer], truth: list[Answer], beyond_frame: bool) -> list[Record]:
