@@ -92,8 +92,8 @@ class Dataset(ABC):
     def bad(self) -> list[str]:
         return list(self._bad)
 
-    @classmethod
-    def add_options(cls, parser: argparse.ArgumentParser) -> None:  # noqa: B027 - few have options
+    @classmethod  # noqa: B027 - few have options
+    def add_options(cls, parser: argparse.ArgumentParser) -> None:
         """Add the data set's own command line options (splits, filters)."""
 
     @classmethod

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from amodal_ros.datasets.base import DatasetObject, Sample
 from amodal_ros.scene.hull import convex_hull
 from amodal_ros.scene.mask import MaskRegion
 from amodal_ros.scene.occluders import Occluders, Surroundings
+
+if TYPE_CHECKING:
+    from amodal_ros.completion.segmenters import Segmenter
 
 
 class Case:
@@ -113,3 +116,45 @@ BOUNDED_HULL_ANY = MaskBaseline(
     "bounded_hull_any", lambda case, i: case.surroundings("any").bounded_hull(i), sees_neighbours=True
 )
 BASELINES = (MODAL, HULL, BOUNDED_HULL, BOUNDED_HULL_ANY)
+
+
+class SegmenterBaseline:
+    """A promptable segmenter as modal baseline: points drawn from V on the original image (the paper's SAM and SAM 2).
+
+    The mask with the best predicted IoU counts.
+
+    Args:
+        segmenter: loaded by `completion.segmenters.load_segmenter`.
+        points: how many are drawn from V; nine in the paper.
+        seed: fixes the draw.
+    """
+
+    sees_neighbours = False
+
+    def __init__(self, segmenter: Segmenter, points: int = 9, seed: int = 0) -> None:
+        self.name = segmenter.kind
+        self.settings = {"points": points, "seed": seed}
+        self._segmenter = segmenter
+
+    def __call__(self, case: Case) -> list[Guess]:
+        import torch
+
+        image = torch.from_numpy(case.image).permute(2, 0, 1)[None].float() / 127.5 - 1
+        guesses = []
+        for visible in case.visible:
+            started = time.perf_counter()
+            with torch.inference_mode():
+                points = torch.from_numpy(self._draw(visible))[None]
+                labels = torch.ones(points.shape[:2], dtype=torch.int64)
+                logits, predicted = self._segmenter.segment(image, points, labels)
+            best = logits[0, int(predicted[0].argmax())].cpu().numpy() > 0
+            guesses.append(Guess(MaskRegion.from_full(best), time.perf_counter() - started))
+        return guesses
+
+    def _draw(self, visible: MaskRegion) -> np.ndarray:
+        """float32 (points, 2) as (x, y); with replacement only where V has fewer pixels."""
+        ys, xs = np.nonzero(visible.bits)
+        count = self.settings["points"]
+        rng = np.random.default_rng(self.settings["seed"])
+        picked = rng.choice(len(xs), count, replace=len(xs) < count)
+        return np.stack([xs[picked] + visible.x, ys[picked] + visible.y], axis=1).astype(np.float32)

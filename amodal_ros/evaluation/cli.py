@@ -15,7 +15,7 @@ from tqdm import tqdm
 from amodal_ros.completion.settings import TABLE_2, Reading, Settings
 from amodal_ros.datasets.base import Dataset
 from amodal_ros.datasets.registry import NAMES, dataset_class
-from amodal_ros.evaluation.baselines import BASELINES, Method
+from amodal_ros.evaluation.baselines import BASELINES, Method, SegmenterBaseline
 from amodal_ros.evaluation.metrics import Record
 from amodal_ros.evaluation.ours import GEOMETRIC, Ours
 from amodal_ros.evaluation.results import OURS, result
@@ -52,6 +52,14 @@ def _shared_options() -> argparse.ArgumentParser:
     method.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any setting of the method")
     method.add_argument("--no-fallback", action="store_true", help="never answer with the bounded hull")
     method.add_argument("--depth", action="store_true", help="use the data set's depth to tell who is in front")
+    method.add_argument(
+        "--segmenter",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FOLDER",
+        help="also measure this SAM or SAM 2 as a modal segmenter on the original image",
+    )
     method.add_argument("--device", help="torch device; default: the best there is")
     method.add_argument("--dtype", help="float32, float16 or bfloat16; default: the device's")
     method.add_argument("--seed", type=int, default=0)
@@ -116,16 +124,26 @@ def _progress(results, total: int):
 
 
 def _methods(args: argparse.Namespace) -> list[Method]:
+    device = args.device or _local_device()
     pipeline = None
     if args.model != GEOMETRIC:
         from amodal_ros.completion import AmodalPipeline  # torch only when a model runs
 
-        pipeline = AmodalPipeline.from_pretrained(args.model, device=args.device or _local_device(), dtype=args.dtype)
+        pipeline = AmodalPipeline.from_pretrained(args.model, device=device, dtype=args.dtype)
     overrides = _overrides(args)
     variants = _variants(overrides) if args.ablation else {OURS: overrides}
     on_error = "skip" if args.skip_bad else "raise"
     ours = [Ours(name, pipeline, o, args.seed, args.depth, on_error) for name, o in variants.items()]
-    return [*BASELINES, *ours]
+    return [*BASELINES, *(_segmenter(folder, device, args.seed) for folder in args.segmenter), *ours]
+
+
+def _segmenter(folder: Path, device: str | None, seed: int) -> Method:
+    import torch
+
+    from amodal_ros.completion.segmenters import load_segmenter
+
+    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return SegmenterBaseline(load_segmenter(folder, chosen, torch.float32), seed=seed)
 
 
 def _overrides(args: argparse.Namespace) -> dict[str, Any]:
@@ -223,8 +241,8 @@ def _torchrun_shard() -> tuple[int, int]:
 
 def _local_device() -> str | None:
     """The GPU of this process under torchrun; None lets the pipeline choose."""
+    if "LOCAL_RANK" not in os.environ:
+        return None
     import torch
 
-    if "LOCAL_RANK" in os.environ and torch.cuda.is_available():
-        return f"cuda:{os.environ['LOCAL_RANK']}"
-    return None
+    return f"cuda:{os.environ['LOCAL_RANK']}" if torch.cuda.is_available() else None

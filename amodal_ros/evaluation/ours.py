@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from amodal_ros.evaluation.baselines import Case, Guess
+from amodal_ros.scene.frame import Source
 
 if TYPE_CHECKING:
     from amodal_ros.completion import AmodalPipeline
@@ -75,4 +76,8 @@ class Ours:
                 **self.overrides,
             )
         seconds = (time.perf_counter() - started) / len(completions)
-        return [Guess(c.amodal, seconds, c.source.name) for c in completions]
+        # A mask that the pipeline could not use comes back as None: nothing better than the visible mask is known.
+        return [
+            Guess(c.amodal, seconds, c.source.name) if c else Guess(v, seconds, Source.VISIBLE_ONLY.name)
+            for c, v in zip(completions, case.visible)
+        ]

@@ -152,12 +152,12 @@ class RunFolder:
                 pass
             finally:
                 mine.unlink()
-        there = read_settings(self.path)
+        wanted, there = _flat(wanted), _flat(read_settings(self.path))
         for key in sorted({*wanted, *there}):
-            if wanted.get(key) != there.get(key):
+            mine, theirs = wanted.get(key, "nothing"), there.get(key, "nothing")
+            if mine != theirs:
                 raise ValueError(
-                    f"{self.path} holds a run with {key} = {there.get(key)!r}, this one has {wanted.get(key)!r}; "
-                    "use another --out"
+                    f"{self.path} holds a run with {key} = {theirs!r}, this one has {mine!r}; use another --out"
                 )
 
     def remaining(self, frames: Sequence[tuple[str, int | None]]) -> list[tuple[str, int | None]]:
@@ -268,6 +268,14 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat
 
 
 def _read_lines(file: Path) -> list[Any]:
