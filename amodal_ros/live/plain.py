@@ -1,0 +1,145 @@
+"""`PlainAnswerer`: every frame for itself. The neediest objects are completed while the frame's time lasts."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from amodal_ros.live.session import Pipeline
+from amodal_ros.scene import Answer, Completion, Frame, Occluders, Source, Surroundings
+
+log = logging.getLogger(__name__)
+
+#: Objects with fewer visible pixels are left to geometry: nothing recognisable can be painted from them.
+MIN_AREA = 100
+#: Objects per call of the model at most.
+BATCH = 8
+
+
+class PlainAnswerer:
+    """Answers frames one by one, without memory.
+
+    Every object gets its geometric answer. Those that something can hide are then completed, the neediest first,
+    until the time is over; a batch that has begun is brought to its end.
+
+    Args:
+        pipeline: completes objects; None answers all of them by geometry.
+        occluders: what can hide an object (`Surroundings`).
+        frame_budget: seconds per frame for the model. Asked for every frame.
+        seed: of every completion.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline | None = None,
+        *,
+        occluders: Occluders = "instances",
+        frame_budget: Callable[[], float] = lambda: math.inf,
+        seed: int = 0,
+    ) -> None:
+        self.name = pipeline.name if pipeline else "geometric"
+        self._pipeline, self._occluders, self._frame_budget, self._seed = pipeline, occluders, frame_budget, seed
+        self._interrupt = threading.Event()
+        self._lock = threading.Lock()
+        self._figures: Counter[str] = Counter()
+        self._pace: float | None = None  # seconds per object, lately
+
+    def start(self) -> None:
+        with self._lock:
+            self._figures.clear()
+        self._interrupt.clear()
+
+    def stop(self) -> None:
+        self._interrupt.set()
+
+    def reset(self) -> None:
+        """Nothing is remembered."""
+
+    def answer(self, frame: Frame, should_stop: Callable[[], bool] = lambda: False) -> list[Answer]:
+        """One answer per instance, in the frame's order; what the model did not get to is answered by geometry."""
+        started = time.perf_counter()
+        surroundings = Surroundings([i.visible for i in frame.instances], frame.shape, self._occluders, frame.depth)
+        completions = [surroundings.geometric(i) for i in range(len(frame.instances))]
+        if self._pipeline is not None:
+            deadline = started + self._frame_budget()
+            self._complete(frame, completions, deadline, lambda: self._interrupt.is_set() or should_stop())
+        with self._lock:
+            self._figures.update(f"objects.{c.source.name}" for c in completions)
+        ids = [instance.id for instance in frame.instances]
+        return [
+            Answer(instance, done, frame.stamp, tuple(ids[j] for j in done.occluders))
+            for instance, done in zip(frame.instances, completions)
+        ]
+
+    def diagnostics(self) -> Mapping[str, float | int | str]:
+        with self._lock:
+            return {**self._figures, "seconds_per_object": self._pace or 0.0}
+
+    def _complete(
+        self, frame: Frame, completions: list[Completion], deadline: float, should_stop: Callable[[], bool]
+    ) -> None:
+        """Replace geometric answers by the model's, in order of need, until the time is over."""
+        queue = by_need(completions)
+        while queue and not should_stop():
+            left = deadline - time.perf_counter()
+            if left <= 0:
+                return
+            size = int(min(BATCH, max(1.0, left / self._pace))) if self._pace else 1
+            batch, queue = queue[:size], queue[size:]
+            began = time.perf_counter()
+            for i, done in self._batch(frame, completions, batch, should_stop):
+                completions[i] = done
+            if not should_stop():
+                self._pace = (time.perf_counter() - began) / len(batch)
+
+    def _batch(
+        self, frame: Frame, completions: list[Completion], batch: list[int], should_stop: Callable[[], bool]
+    ) -> list[tuple[int, Completion]]:
+        """The model's answers for some objects; VISIBLE_ONLY for those that it failed on, none when interrupted."""
+        order = [*batch, *(i for i in range(len(completions)) if i not in batch)]
+        masks = [completions[i].visible for i in order]
+        try:
+            results = self._pipeline.complete(
+                frame.image,
+                masks[: len(batch)],
+                masks[len(batch) :],
+                seed=self._seed,
+                on_error="skip",
+                should_stop=should_stop,
+                surroundings=Surroundings(masks, frame.shape, self._occluders, frame.depth),
+            )
+        except Exception as error:
+            if should_stop():
+                return []
+            log.warning("the completion of %d objects failed: %s", len(batch), error)
+            results = [None] * len(batch)
+        answers = []
+        for i, result in zip(batch, results):
+            if result is None:
+                visible = completions[i].visible
+                result = replace(completions[i], amodal=visible, source=Source.VISIBLE_ONLY)
+            if result.source is Source.VISIBLE_ONLY:
+                with self._lock:
+                    self._figures["completions.failed"] += 1
+            answers.append((i, replace(result, occluders=completions[i].occluders)))
+        return answers
+
+
+def by_need(completions: list[Completion]) -> list[int]:
+    """Positions of the objects that the model can help, neediest first: occluded, large and near.
+
+    Need is the number of pixels that the bounded hull already guesses, and of those that are seen: large and near
+    objects have many of both. Objects that no one hides and tiny ones take no model.
+    """
+    candidates = [i for i, c in enumerate(completions) if c.source is Source.GEOMETRIC and c.visible.area >= MIN_AREA]
+
+    def need(i: int) -> float:
+        c = completions[i]
+        return c.amodal.area - c.visible.area + 0.1 * c.visible.area
+
+    return sorted(candidates, key=need, reverse=True)

@@ -1,0 +1,69 @@
+"""From parameters to an answerer: files are checked first, device memory is taken later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from amodal_ros.live.answerer import Answerer
+from amodal_ros.live.plain import PlainAnswerer
+from amodal_ros.models import folder_settings, resolve_folder
+from amodal_ros.node.parameters import Settings
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An answerer with its device memory.
+
+    Attributes:
+        free: gives the memory back; the answerer is of no use afterwards.
+        memory: bytes of device memory in use now, 0 without a GPU.
+    """
+
+    answerer: Answerer
+    device: str = "none"
+    free: Callable[[], None] = lambda: None
+    memory: Callable[[], int] = lambda: 0
+
+
+#: Checks a model's files and returns what loads it. The second argument tells the parameters at any later time.
+Prepare = Callable[[Settings, Callable[[], Settings]], Callable[[], Loaded]]
+
+
+def prepare(settings: Settings, current: Callable[[], Settings]) -> Callable[[], Loaded]:
+    """Check that the model is there, without loading it.
+
+    Raises:
+        ValueError: the model or segmenter folder is missing; the message says where it was looked for.
+    """
+    if settings.model == "geometric":
+        return lambda: Loaded(PlainAnswerer(occluders=settings.occluders))
+
+    folder = resolve_folder(settings.model)
+    segmenter = Path(settings.segmenter) if settings.segmenter else folder / "segmenter"
+    folder_settings(folder)
+    for path in (folder / "model_index.json", segmenter / "config.json"):
+        if not path.is_file():
+            raise ValueError(f"model {settings.model!r}: {path.absolute()} not found")
+    return lambda: _load(settings, current)
+
+
+def _load(settings: Settings, current: Callable[[], Settings]) -> Loaded:
+    import torch
+
+    from amodal_ros.completion import AmodalPipeline
+    from amodal_ros.live.session import LiveSession
+
+    pipeline = AmodalPipeline.from_pretrained(
+        settings.model,
+        segmenter=settings.segmenter or None,
+        device=None if settings.device == "auto" else settings.device,
+    )
+    if settings.live:
+        answerer: Answerer = LiveSession(pipeline, occluders=settings.occluders)
+    else:
+        answerer = PlainAnswerer(pipeline, occluders=settings.occluders, frame_budget=lambda: current().frame_budget)
+    device = pipeline.backend.device
+    memory = (lambda: torch.cuda.memory_allocated(device)) if device.type == "cuda" else (lambda: 0)
+    return Loaded(answerer, str(device), pipeline.free, memory)

@@ -1,0 +1,134 @@
+"""Every parameter of the node: name, default, range, description, and whether it may change while the node is active.
+
+`Settings` is the one place: the node declares from it, and ``config/amodal.yaml`` and the launch file are tested
+against it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.node import Node
+
+
+def _option(
+    default: Any,
+    description: str,
+    *,
+    between: tuple[float, float] | None = None,
+    choices: tuple[str, ...] = (),
+    live: bool = False,
+) -> Any:
+    """A parameter. `live`: it may change while the node is active, and counts from the next frame on."""
+    metadata = {"description": description, "between": between, "choices": choices, "live": live}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The node's parameters.
+
+    Raises:
+        ValueError: a value that is no choice, or that does not go with another one.
+    """
+
+    model: str = _option("embedded", "'geometric' (no network), 'embedded' (shipped weights), or a model folder")
+    segmenter: str = _option("", "Folder of a SamModel; empty: the model folder's own")
+    device: str = _option("auto", "'auto' (CUDA if there is one), or a torch device such as 'cpu' or 'cuda:0'")
+    occluders: str = _option(
+        "instances",
+        "What can hide an object: labelled neighbours; these and all unlabelled pixels; or anything",
+        choices=("instances", "any", "off"),
+    )
+    live: bool = _option(False, "Remember completions over frames and refine them behind the answers")
+    frame_budget: float = _option(
+        0.1,
+        "Seconds per frame for completions; objects beyond it are answered GEOMETRIC. Not used if live",
+        between=(0.0, 600.0),
+        live=True,
+    )
+    image_transport: str = _option(
+        "raw", "Type of the topic image: sensor_msgs Image or CompressedImage", choices=("raw", "compressed")
+    )
+    use_depth: bool = _option(False, "Wait for a depth image too; it decides who is in front")
+    label_divisor: int = _option(
+        0,
+        "If > 0, label // label_divisor is the class, and labels divisible by it are stuff and no objects",
+        between=(0, 2**31 - 1),
+        live=True,
+    )
+    class_names: tuple[str, ...] = _option(("",), "Class names by class number; needs label_divisor", live=True)
+    max_objects: int = _option(
+        256, "A label map with more objects is refused as broken", between=(1, 100_000), live=True
+    )
+    pair_slop: float = _option(
+        0.0, "Seconds by which stamps of image and mask may differ; 0: exact", between=(0.0, 10.0)
+    )
+    pair_buffer: float = _option(
+        2.0, "Seconds that a message waits for its partners: the segmenter's latency and more", between=(0.01, 600.0)
+    )
+    pair_buffer_mb: int = _option(256, "Megabytes that may wait for partners in all", between=(1, 65536))
+    autostart: bool = _option(True, "Configure and activate without being asked")
+
+    def __post_init__(self) -> None:
+        for option in dataclasses.fields(self):
+            value, choices = getattr(self, option.name), option.metadata["choices"]
+            if choices and value not in choices:
+                raise ValueError(f"{option.name}: expected one of {', '.join(choices)}, got {value!r}")
+        if any(self.class_names) and not self.label_divisor:
+            raise ValueError("class_names: expected label_divisor > 0, which tells the class, got 0")
+
+
+OPTIONS = {option.name: option for option in dataclasses.fields(Settings)}
+
+
+def declare(node: Node) -> Settings:
+    """Declare every parameter and read what the start gave.
+
+    Raises:
+        ValueError: a value of the wrong type or out of range; the message names the parameter.
+    """
+    values = {}
+    for name, option in OPTIONS.items():
+        default = list(option.default) if isinstance(option.default, tuple) else option.default
+        try:
+            values[name] = node.declare_parameter(name, default, _descriptor(option)).value
+        except Exception as error:  # rclpy's exceptions here share no base class
+            raise ValueError(f"parameter {name}: {error}") from None
+    return _settings(Settings(), values)
+
+
+def changed(settings: Settings, values: dict[str, Any], active: bool) -> Settings:
+    """Settings after parameters were set.
+
+    Raises:
+        ValueError: a value cannot be used, or not while the node is active; the message says why.
+    """
+    fixed = [name for name in values if not OPTIONS[name].metadata["live"]]
+    if active and fixed:
+        raise ValueError(f"{fixed[0]}: cannot change while the node is active; deactivate it first")
+    return _settings(settings, values)
+
+
+def _settings(settings: Settings, values: dict[str, Any]) -> Settings:
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return dataclasses.replace(settings, **values)
+
+
+def _descriptor(option: dataclasses.Field) -> ParameterDescriptor:
+    meta = option.metadata
+    constraints = [f"one of {', '.join(meta['choices'])}"] if meta["choices"] else []
+    constraints.append("may change at any time" if meta["live"] else "may change while the node is not active")
+    descriptor = ParameterDescriptor(
+        name=option.name, description=meta["description"], additional_constraints="; ".join(constraints)
+    )
+    if meta["between"] is not None:
+        low, high = meta["between"]
+        if isinstance(option.default, float):
+            descriptor.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high))]
+        else:
+            descriptor.integer_range = [IntegerRange(from_value=low, to_value=high)]
+    return descriptor

@@ -1,0 +1,90 @@
+"""The one thread that answers: pair in, array out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from amodal_ros.node.answerers import Loaded
+from amodal_ros.node.frames import frame_of
+from amodal_ros.node.images import BadInput
+from amodal_ros.node.intake import Intake
+from amodal_ros.node.pairing import Pair
+from amodal_ros.node.parameters import Settings
+from amodal_ros.node.timings import Timings
+from amodal_ros.scene import Answer, Frame
+
+Publish = Callable[[object, Frame, list[Answer]], None]
+
+
+class Worker(threading.Thread):
+    """Answers pairs until the intake closes, then gives the model's memory back.
+
+    Args:
+        loaded: started; the worker stops and frees it at its end.
+        publish, show: called with (image message, frame, answers); `show` after the answers are out.
+        settings: tells the parameters at any time.
+        note: called with a line about something unusual that is no drop.
+    """
+
+    def __init__(
+        self,
+        intake: Intake,
+        loaded: Loaded,
+        publish: Publish,
+        show: Publish,
+        settings: Callable[[], Settings],
+        timings: Timings,
+        note: Callable[[str, str], None],
+    ) -> None:
+        super().__init__(name="amodal-worker", daemon=True)
+        self.objects: Counter[str] = Counter()  #: the latest answered frame's objects by source
+        self.answered_stamp: int | None = None  #: the latest answered image's stamp, nanoseconds
+        self.time_jumps = 0
+        self._intake, self._loaded, self._settings, self._timings = intake, loaded, settings, timings
+        self._publish, self._show, self._note = publish, show, note
+        self._interrupt = threading.Event()
+
+    def interrupt(self) -> None:
+        """Give up the frame at hand between two denoising steps. Close the intake first."""
+        self._interrupt.set()
+
+    def run(self) -> None:
+        try:
+            while (pair := self._intake.take()) is not None:
+                try:
+                    self._answer(pair)
+                except BadInput as error:
+                    self._intake.drop(error.reason, str(error))
+                except Exception as error:  # whatever a frame does, the next one is answered
+                    self._intake.drop("failed", f"the answer failed: {type(error).__name__}: {error}")
+        finally:
+            self._loaded.answerer.stop()
+            self._loaded.free()
+
+    def _answer(self, pair: Pair) -> None:
+        self._timings.add("wait", time.monotonic() - pair.completed)
+        settings = self._settings()
+        if pair.jumped:
+            self._loaded.answerer.reset()
+            self.time_jumps += 1
+            self._note("time_jump", "stamps went back (a bag that loops?): what was remembered is forgotten")
+        with self._timings.measure("decode"):
+            frame = frame_of(
+                pair.messages, pair.stamp, settings.label_divisor, settings.class_names, settings.max_objects
+            )
+        with self._timings.measure("answer"):
+            answers = self._loaded.answerer.answer(frame, self._interrupt.is_set)
+        if self._interrupt.is_set():
+            self._intake.drop("inactive")
+            return
+        with self._timings.measure("publish"):
+            self._publish(pair.messages["image"], frame, answers)
+        self._intake.answered()
+        self._timings.add("latency", time.monotonic() - pair.completed)
+        self.objects = Counter(answer.completion.source.name for answer in answers)
+        self.answered_stamp = pair.stamp
+        with self._timings.measure("overlay"):
+            self._show(pair.messages["image"], frame, answers)
