@@ -7,7 +7,7 @@ import importlib
 from amodal_ros.datasets.base import Dataset
 
 _CLASSES = {
-    # "streets": "amodal_ros.datasets.streets_split:StreetsSplit",
+    "streets": "amodal_ros.datasets.streets_split:StreetsSplit",
     "folder": "amodal_ros.datasets.folder:Folder",
     "coco-a": "amodal_ros.datasets.coco_a:CocoA",
     "bsds-a": "amodal_ros.datasets.coco_a:BsdsA",
