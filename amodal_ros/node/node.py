@@ -24,10 +24,10 @@ from amodal_ros.node.diagnostics import Snapshot, statuses
 from amodal_ros.node.intake import Intake
 from amodal_ros.node.logs import Throttled
 from amodal_ros.node.messages import image_message, instances_message
-from amodal_ros.node.overlay import draw_overlay
 from amodal_ros.node.timings import Timings
 from amodal_ros.node.worker import Worker
 from amodal_ros.scene import Answer, Frame
+from amodal_ros.scene.overlay import draw_overlay
 
 TOPICS = ("image", "instance_mask", "depth")
 #: Transitions wait this long for the worker to notice; after that it ends on its own (seconds).
