@@ -6,17 +6,25 @@ Every scene comes from one integer. Training draws its seeds from `TRAIN_SEEDS`;
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
 
-from amodal_ros.datasets.street_world import kinds, layout, view
+from amodal_ros.datasets.street_world import kinds, layout, traffic, view
 from amodal_ros.datasets.street_world.backdrop import Backdrop
 from amodal_ros.datasets.street_world.camera import Camera, Pose
+from amodal_ros.datasets.street_world.label_noise import roughen
 from amodal_ros.datasets.street_world.layout import Street
 from amodal_ros.datasets.street_world.render import Sensor, noise_tile
+from amodal_ros.scene.frame import Instance
 from amodal_ros.scene.mask import MaskRegion
 
 TRAIN_SEEDS = range(0, 1_000_000_000)
@@ -24,6 +32,10 @@ TEST_SEEDS = range(1_000_000_000, 1_100_000_000)
 TEST_UNSEEN_SEEDS = range(1_100_000_000, 1_200_000_000)
 
 KITTI_SIZE = (375, 1242)  # (height, width)
+
+Labels = Literal["things", "all"]
+Split = Literal["test", "test-unseen"]
+LISTS = Path(__file__).with_name("lists")
 
 
 @dataclass(frozen=True)
@@ -33,7 +45,7 @@ class StreetObject:
     Attributes:
         id: 1 or more; stable over a sequence.
         kind: "car", "van", "truck", "bus", "cyclist", "pedestrian", "pole", "tree", "sign", "fence"; other kinds in unseen scenes.
-        amodal: the whole object; may leave the frame.
+        amodal: the whole object; may leave the frame, and is drawn to half a frame beyond each edge.
         visible: what of it the camera sees, inside the frame; may be empty.
         depth: distance of its middle from the camera in metres.
         frame_shape: (height, width) of the frame.
@@ -70,19 +82,41 @@ class StreetFrame:
     Attributes:
         image: RGB uint8 (height, width, 3).
         objects: nearest first: no object hides one that comes before it.
-        depth: float32 (height, width) in metres, 0 in the sky.
+        depth: distance along the optical axis, float32 (height, width) in metres, 0 in the sky. Exact for ground and walls;
+            of an object, every face has its mean distance.
         stamp: nanoseconds.
+        seed: the scene's number; label noise follows from it and the stamp.
     """
 
     image: np.ndarray
     objects: tuple[StreetObject, ...]
     depth: np.ndarray
     stamp: int = 0
+    seed: int = 0
 
     @property
     def shape(self) -> tuple[int, int]:
         """(height, width)."""
         return self.image.shape[0], self.image.shape[1]
+
+    def instances(self, labels: Labels = "things", noise: int = 0) -> tuple[Instance, ...]:
+        """What a segmenter upstream would give: visible masks with ids, disjoint, nearest first.
+
+        Args:
+            labels: "things" for vehicles, people and animals only, so that poles, trees, signs and fences hide without being
+                labelled; "all" for these too.
+            noise: 0 for exact masks, up to 3 for what `street_world.label_noise.roughen` does to them. With noise an object
+                can be missing: nothing of it was left, or (level 3) a neighbour took it over.
+
+        Raises:
+            ValueError: unknown `labels` or `noise`.
+        """
+        if labels not in ("things", "all"):
+            raise ValueError(f"labels: expected 'things' or 'all', got {labels!r}")
+        shown = {o.id: o.visible for o in self.objects if o.visible.area and (labels == "all" or o.labelled)}
+        rng = np.random.Generator(np.random.PCG64([self.seed, self.stamp, noise + 1000]))
+        kind = {o.id: o.class_id for o in self.objects}
+        return tuple(Instance(id, mask, kind[id]) for id, mask in roughen(shown, noise, self.shape, rng).items())
 
     def truth(self, id: int) -> StreetObject:
         """The object of this id.
@@ -112,13 +146,46 @@ def scene(
     count = int(rng.integers(12, 27))
     street = Street(Backdrop(rng, unseen), layout.drawn_light(rng), Sensor.drawn(rng))
     layout.furnish(street, rng, count if objects is None else objects, unseen)
-    return _frame(street, Camera.for_size(*size), Pose(yaw=rng.normal(0, 0.05)), 0.0, rng)
+    return _frame(street, Camera.for_size(*size), Pose(yaw=rng.normal(0, 0.05)), 0.0, rng, seed)
+
+
+def sequence(
+    seed: int, frames: int, size: tuple[int, int] = KITTI_SIZE, objects: int = 10, rate: float = 10.0
+) -> Iterator[StreetFrame]:
+    """A drive: frames one after another, with ids that stay with their objects.
+
+    Vehicles cross, come towards the camera, lead it and stand parked; people walk and ride; poles, trees, signs and fences
+    hide them for a while. `StreetFrame.stamp` is frame / rate in nanoseconds.
+
+    Args:
+        seed: the drive's number, 0 or more.
+        frames: how many.
+        size: (height, width) in pixels.
+        objects: how many there are along the way; not all are in view at once.
+        rate: frames a second.
+    """
+    _check(seed, size, objects)
+    if frames < 0 or rate <= 0:
+        raise ValueError(f"frames and rate: expected 0 or more and more than 0, got {frames} and {rate}")
+    return _drive(seed, frames, Camera.for_size(*size), objects, rate)
+
+
+def _drive(seed: int, frames: int, camera: Camera, objects: int, rate: float) -> Iterator[StreetFrame]:
+    rng = np.random.Generator(np.random.PCG64([seed, 2]))
+    drive, seconds = traffic.Drive.drawn(rng), frames / rate
+    crossing = drive.speed * seconds * rng.uniform(0.3, 0.9) + rng.uniform(12, 25)
+    backdrop = Backdrop(rng, unseen=False, length=150 + drive.speed * seconds, crossing=crossing)
+    street = Street(backdrop, layout.drawn_light(rng), Sensor.drawn(rng))
+    traffic.furnish(street, rng, objects, drive, seconds)
+    for i in range(frames):
+        now = i / rate
+        yield _frame(street, camera, drive.at(now), now, rng, seed, round(now * 1e9))
 
 
 def _frame(
-    street: Street, camera: Camera, eye: Pose, seconds: float, rng: np.random.Generator, stamp: int = 0
+    street: Street, camera: Camera, eye: Pose, seconds: float, rng: np.random.Generator, seed: int, stamp: int = 0
 ) -> StreetFrame:
-    seen = view.look(street, camera, eye, seconds, reach=camera.width // 2, with_depth=True)
+    seen = view.look(street, camera, eye, seconds, reach=0.5, with_depth=True)
     shape = (camera.height, camera.width)
     taken, found = np.zeros(shape, bool), []
     for thing, sprite, distance in seen.drawn:
@@ -129,7 +196,7 @@ def _frame(
         free = inside.bits & ~taken[y : y + h, x : x + w]
         taken[y : y + h, x : x + w] |= inside.bits
         found.append(StreetObject(thing.id, thing.kind, sprite.mask, MaskRegion.from_full(free, x, y), distance, shape))
-    return StreetFrame(street.sensor.expose(seen.image, rng), tuple(found), seen.depth, stamp)
+    return StreetFrame(street.sensor.expose(seen.image, rng), tuple(found), seen.depth, stamp, seed)
 
 
 def crop_sample(
@@ -187,3 +254,59 @@ def _check(seed: int, size: tuple[int, int], objects: int | None) -> None:
         raise ValueError(f"size: expected (height, width) of at least 16 pixels each, got {size}")
     if objects is not None and objects < 0:
         raise ValueError(f"objects: expected 0 or more, got {objects}")
+
+
+# --- the frozen lists -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StreetCase:
+    """One object of a frozen list: its scene's seed, its id there, and how much of it is hidden."""
+
+    seed: int
+    id: int
+    occlusion: float
+
+
+def test_list(split: Split) -> list[StreetCase]:
+    """The cases of a frozen list, grouped by scene.
+
+    Raises:
+        ValueError: no such split.
+    """
+    return [StreetCase(*case) for case in _read_list(split)["cases"]]
+
+
+def test_frames(split: Split) -> Iterator[tuple[StreetFrame, list[int]]]:
+    """Every scene of a frozen list once, with the ids of the objects that count."""
+    ids: dict[int, list[int]] = {}
+    for case in test_list(split):
+        ids.setdefault(case.seed, []).append(case.id)
+    for seed, wanted in ids.items():
+        yield scene(seed, unseen=split == "test-unseen"), wanted
+
+
+test_list.__test__ = test_frames.__test__ = False  # pytest: these are no tests, whatever their names
+
+
+def fingerprint(split: Split, scenes: int = 4) -> str:
+    """SHA-256 over images and masks of a list's first scenes: it tells when the generator draws anything else."""
+    digest = hashlib.sha256()
+    for frame, _ in itertools.islice(test_frames(split), scenes):
+        digest.update(frame.image.tobytes())
+        for thing in frame.objects:
+            for mask in (thing.amodal.trim(), thing.visible.trim()):
+                digest.update(np.array([thing.id, *mask.box], "<i8").tobytes() + mask.pack().tobytes())
+    return digest.hexdigest()
+
+
+def frozen_fingerprint(split: Split) -> str:
+    """What `fingerprint` gave when the list was frozen."""
+    return _read_list(split)["sha256"]
+
+
+def _read_list(split: Split) -> dict:
+    file = LISTS / f"streets-{split}.json"
+    if split not in ("test", "test-unseen"):
+        raise ValueError(f"split: expected 'test' or 'test-unseen', got {split!r}")
+    return json.loads(file.read_text())

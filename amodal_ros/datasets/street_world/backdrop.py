@@ -23,11 +23,12 @@ class Backdrop:
         crossing: distance of a crossing road's middle, or None.
     """
 
-    def __init__(self, rng: np.random.Generator, unseen: bool, length: float = 150.0):
+    def __init__(self, rng: np.random.Generator, unseen: bool, length: float = 150.0, crossing: float | None = None):
         self.unseen = unseen
         self.road = rng.uniform(4.6, 6.8)
         self.pavement = rng.uniform(2.0, 4.0) if rng.random() < 0.5 else rng.uniform(4.0, 12.0)
-        self.crossing = rng.uniform(10, 34) if rng.random() < 0.5 else None
+        drawn = rng.uniform(10, 34) if rng.random() < 0.5 else None
+        self.crossing = drawn if crossing is None else crossing
         grey = rng.uniform(70, 128)
         self.asphalt: Colour = (grey + rng.uniform(-4, 8), grey, grey + rng.uniform(-4, 10))
         self.paving = pick(rng, WALL)
@@ -62,7 +63,7 @@ class Backdrop:
         flats = Polygons()
         flats.add(strip(-edge, edge, near, far), self.paving)
         slab = shade(self.paving, 0.88)
-        for z in np.arange(0, 60, 2.4):
+        for z in np.arange(0, length - 90, 2.4):
             flats.add(strip(-edge, -road, z, z + 1.2), slab)
             flats.add(strip(road, edge, z + 0.6, z + 1.8), slab)
         flats.add(strip(-road - 0.15, road + 0.15, near, far), shade(self.paving, 1.15))

@@ -8,9 +8,9 @@ from functools import cache
 import cv2
 import numpy as np
 
-from amodal_ros.datasets.street_world.camera import EYE_HEIGHT, NEAR, Camera, Pose
+from amodal_ros.datasets.street_world.camera import EYE_HEIGHT, NEAR, Camera, Pose, clip_near
 from amodal_ros.datasets.street_world.polygons import FAR_AWAY, FRACTION_BITS, fixed_point
-from amodal_ros.datasets.street_world.shape import CAPSULE, HULL, Shape
+from amodal_ros.datasets.street_world.shape import CAPSULE, FACE, HULL, Shape
 from amodal_ros.scene.mask import MaskRegion
 
 SUPERSAMPLING = 2
@@ -57,14 +57,14 @@ def draw(
         bounds: (x0, y0, x1, y1) in pixels, what lies outside is cut; may reach beyond the frame.
 
     Returns:
-        None when nothing of it lies within the bounds or a part of it is nearer than the near plane.
+        None when nothing of it lies within the bounds. What is nearer than the near plane is left out.
     """
     parts = _arrays(shape)
     world = pose.to_parent(parts.points)
-    if world[:, 2].min() < NEAR:
+    if world[:, 2].max() < NEAR:
         return None
     pixels = np.clip(camera.project(world), -FAR_AWAY, FAR_AWAY)
-    reach = parts.reach * camera.focal / world[:, 2]
+    reach = parts.reach * camera.focal / np.maximum(world[:, 2], NEAR)
     x0 = max(int(np.floor((pixels[:, 0] - reach).min())) - 1, bounds[0])
     y0 = max(int(np.floor((pixels[:, 1] - reach).min())) - 1, bounds[1])
     x1 = min(int(np.ceil((pixels[:, 0] + reach).max())) + 2, bounds[2])
@@ -73,8 +73,10 @@ def draw(
         return None
     canvas = np.zeros((SUPERSAMPLING * (y1 - y0), SUPERSAMPLING * (x1 - x0), 4), np.uint8)
     depth = np.zeros(canvas.shape[:2], np.float32) if with_depth else None
-    corners = (pixels + (0.5 - x0, 0.5 - y0)) * SUPERSAMPLING - 0.5
-    _paint(parts, pose, world, corners, reach * SUPERSAMPLING, sun, canvas, depth)
+    offset = np.array((0.5 - x0, 0.5 - y0))
+    corners = (pixels + offset) * SUPERSAMPLING - 0.5
+    cut = lambda points: fixed_point((camera.project(clip_near(points)) + offset) * SUPERSAMPLING - 0.5)  # noqa: E731
+    _paint(parts, pose, world, corners, reach * SUPERSAMPLING, sun, cut, canvas, depth)
 
     small = cv2.resize(canvas, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
     alpha = small[:, :, 3]
@@ -118,8 +120,9 @@ def _arrays(shape: Shape) -> _Arrays:
 
 
 def _paint(
-    parts: _Arrays, pose: Pose, world, corners, reach, sun: Sun, canvas: np.ndarray, depth: np.ndarray | None
+    parts: _Arrays, pose: Pose, world, corners, reach, sun: Sun, cut, canvas: np.ndarray, depth: np.ndarray | None
 ) -> None:
+    """Fill the canvas from far to near; `cut` gives the outline of a face that the near plane passes through."""
     heading = Pose(yaw=pose.yaw)
     normals = heading.to_parent(parts.normals)
     first = world[[start for _, start, _ in parts.spans]]
@@ -139,7 +142,11 @@ def _paint(
                 continue
             kind, start, stop = parts.spans[i]
             outline = fixed[start:stop]
-            if kind == CAPSULE:
+            if world[start:stop, 2].min() < NEAR:
+                if kind != FACE or world[start:stop, 2].max() < NEAR:
+                    continue
+                outline = cut(world[start:stop])
+            elif kind == CAPSULE:
                 outline = _capsule(corners[start:stop], reach[start:stop])
             elif kind == HULL:
                 outline = cv2.convexHull(outline)
@@ -160,7 +167,7 @@ def _capsule(ends: np.ndarray, radii: np.ndarray) -> np.ndarray:
 def _texture(shape: Shape, pose: Pose, camera: Camera, colour: np.ndarray, x0: int, y0: int) -> np.ndarray:
     """Light from above and grain, both fixed to the object."""
     height, width = colour.shape[:2]
-    per_pixel = pose.z / camera.focal
+    per_pixel = max(pose.z, 1.0) / camera.focal
     up = EYE_HEIGHT - (np.arange(height) + y0 - camera.cy) * per_pixel
     rows = np.floor(up * TEXELS).astype(int) % noise_tile().shape[0]
     across = (np.arange(width) + x0 - camera.cx) * per_pixel - pose.x

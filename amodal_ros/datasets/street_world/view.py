@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from amodal_ros.datasets.street_world import layout, render
-from amodal_ros.datasets.street_world.camera import Camera, Pose
+from amodal_ros.datasets.street_world.camera import NEAR, Camera, Pose
 from amodal_ros.datasets.street_world.layout import Street, Thing
 
 SHADOW_BLUR = (9, 9)
@@ -34,7 +34,7 @@ def look(
     camera: Camera,
     eye: Pose,
     seconds: float = 0.0,
-    reach: int = 0,
+    reach: float = 0.0,
     with_depth: bool = False,
     plain: np.ndarray | None = None,
 ) -> View:
@@ -43,16 +43,17 @@ def look(
     Args:
         eye: where the camera is and where it looks.
         seconds: time since the start.
-        reach: how far beyond the image objects are drawn, in pixels.
+        reach: how far beyond the image objects are drawn, as a fraction of its width and height.
         plain: RGB uint8 (height, width, 3) to stand in for the street's own surroundings and shadows.
     """
     image = street.backdrop.draw(camera, eye) if plain is None else plain
     depth = street.backdrop.depth(camera, eye) if with_depth else None
     placed = [(thing, thing.shape(seconds), thing.at(seconds).seen_from(eye)) for thing in street.things]
-    placed = [(thing, shape, pose) for thing, shape, pose in placed if pose.z > 1.0]
+    placed = [found for found in placed if layout.footprint(*found[1:])[:, 1].max() > NEAR]
     if plain is None:
         _cast_shadows(image, street, placed, camera, eye)
-    bounds = (-reach, -reach, camera.width + reach, camera.height + reach)
+    right, down = int(reach * camera.width), int(reach * camera.height)
+    bounds = (-right, -down, camera.width + right, camera.height + down)
     drawn = []
     for i in layout.back_to_front([layout.footprint(shape, pose) for _, shape, pose in placed]):
         thing, shape, pose = placed[i]
