@@ -11,6 +11,8 @@ from PIL import Image
 from amodal_ros.bags.files import BagError
 from amodal_ros.bags.make import BagFrame, Truth, size_text
 from amodal_ros.datasets.base import Dataset, Sample, read_image
+from amodal_ros.datasets.street_world.camera import Camera
+from amodal_ros.datasets.streets import StreetFrame, sequence
 from amodal_ros.scene import MaskRegion
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
@@ -66,9 +68,6 @@ def streets_frames(
     """
     if not (seconds > 0 and 0 < rate <= 1000):
         raise BagError(f"expected seconds above 0 and a rate in (0, 1000], got {seconds} and {rate}")
-    from amodal_ros.datasets.street_world.camera import Camera
-    from amodal_ros.datasets.streets import sequence
-
     frames = sequence(seed, round(seconds * rate), size[::-1], objects, rate)
     camera = Camera.forsize_text(size[1], size[0])
     projection = np.array([[camera.focal, 0, camera.cx, 0], [0, camera.focal, camera.cy, 0], [0, 0, 1, 0]], float)
@@ -160,7 +159,7 @@ def _folder_truth(folder: Path, shape: tuple[int, int]) -> Iterator[Truth]:
         yield Truth(int(path.stem), MaskRegion.from_full(mask))
 
 
-def _street_frame(frame: object, projection: np.ndarray) -> BagFrame:
+def _street_frame(frame: StreetFrame, projection: np.ndarray) -> BagFrame:
     labels = np.zeros(frame.shape, np.uint16)
     things = [thing for thing in frame.objects if thing.labelled and thing.visible]
     for thing in things:

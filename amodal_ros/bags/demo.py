@@ -1,0 +1,280 @@
+"""The whole graph in one command: a bag is replayed, the node answers in a process of its own, the answers are judged.
+
+``python -m amodal_ros.bags.demo`` draws a synthetic drive; ``--bag`` replays a bag of your own. Everything that is
+shown comes from two bags, the one that was played and the one that was recorded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+from tqdm import tqdm
+
+from amodal_ros.bags.files import BagError, BagReader, BagWriter
+from amodal_ros.bags.make import CAMERA_TOPIC, COMPRESSED_TOPIC, IMAGE_TOPIC, LABELS_TOPIC, write_frames
+from amodal_ros.bags.messages import INSTANCES, typestore
+from amodal_ros.bags.pictures import write_overlays, write_video
+from amodal_ros.bags.play import Played, play
+from amodal_ros.bags.record import Recorder
+from amodal_ros.bags.report import Run, summarise, table
+from amodal_ros.bags.sources import streets_frames
+
+NODE = "amodal_node"
+ANSWERS_TOPIC = f"/{NODE}/instances"
+DIAGNOSTICS_TOPIC = "/diagnostics"
+RATE = 10.0  # Hz of the synthetic drive
+START_DEADLINE = 120.0  # seconds for the node to be ready: a large model loads slowly
+SETTLE_DEADLINE = 60.0  # seconds beyond the bag's own for the player's start, the last answer, the final counters
+STOP_DEADLINE = 15.0  # seconds for the node to end when asked to
+
+
+class DemoError(RuntimeError):
+    """The graph did not run; the message says which part and why."""
+
+
+@dataclass(frozen=True)
+class Topics:
+    """Which topics of a bag feed the node."""
+
+    image: str
+    labels: str
+    camera: str | None  # its arrival says when image and label map were complete; it is published right after them
+    compressed: bool
+
+    @staticmethod
+    def of(bag: Path, image: str | None = None, labels: str = LABELS_TOPIC) -> Topics:
+        """The topics of a bag, by the names that `amodal bag make` gives unless others are given.
+
+        Raises:
+            BagError: the bag lacks one.
+        """
+        with BagReader(bag) as reader:
+            found, frames = reader.topics, reader.counts
+        if image is None:
+            image = COMPRESSED_TOPIC if IMAGE_TOPIC not in found else IMAGE_TOPIC
+        for topic in (image, labels):
+            if not frames.get(topic):
+                raise BagError(f"{bag}: no messages on {topic}; it has {', '.join(sorted(found))}")
+        camera = CAMERA_TOPIC if frames.get(CAMERA_TOPIC) else None
+        return Topics(image, labels, camera, found[image] == "sensor_msgs/msg/CompressedImage")
+
+    @property
+    def played(self) -> list[str]:
+        return [topic for topic in (self.image, self.labels, self.camera) if topic]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the demo.
+
+    Returns:
+        0 if answers came and are sane; 1 otherwise, after saying why.
+    """
+    args = _arguments(argv)
+    try:
+        found = _demo(args)
+    except (BagError, DemoError) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    for problem in found:
+        print(f"demo: NOT SANE: {problem}", file=sys.stderr)
+    return 1 if found else 0
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m amodal_ros.bags.demo",
+        description=__doc__.splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for everything the demo writes")
+    parser.add_argument("--model", default="embedded", help="the node's parameter model")
+    parser.add_argument("--param", action="append", default=[], metavar="NAME:=VALUE", help="any parameter of the node")
+    parser.add_argument("--bag", type=Path, help="replay this bag instead of a synthetic drive")
+    parser.add_argument("--image", metavar="TOPIC", help="the bag's image topic, if not /camera/image_raw")
+    parser.add_argument("--instance-mask", metavar="TOPIC", default=LABELS_TOPIC, help="the bag's label maps")
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of the synthetic drive")
+    parser.add_argument("--objects", type=int, default=10, help="tracked objects in the synthetic drive, about")
+    parser.add_argument("--seed", type=int, default=0, help="another seed is another drive")
+    return parser.parse_args(argv)
+
+
+def _demo(args: argparse.Namespace) -> list[str]:
+    """Make, replay, record, report. Returns what is not sane."""
+    _clear(args.out)
+    bag = args.bag or _make_drive(args)
+    topics = Topics.of(bag, args.image, args.instance_mask)
+    answers = args.out / "answers"
+    print(f"[2/4] the node answers ({args.model}), {args.out / 'node.log'} has its log", flush=True)
+    replayed = _replay(bag, answers, topics, _node_command(topics, args.model, args.param), args.out / "node.log")
+    print("[3/4] comparing", flush=True)
+    run = Run(bag, answers, topics.image, topics.labels, topics.camera, ANSWERS_TOPIC, DIAGNOSTICS_TOPIC)
+    summary = summarise(run, asdict(replayed))
+    (args.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    print("[4/4] drawing", flush=True)
+    write_overlays(bag, topics.image, run.arrays, args.out)
+    hz = (summary["input"]["frames"] - 1) / max(summary["input"]["seconds"], 1e-3)
+    write_video(bag, topics.image, run.arrays, args.out / "video.mp4", max(hz, 1.0))
+    print(f"\n{table(summary)}\n\nPictures, video and summary.json are in {args.out}/", flush=True)
+    return summary["problems"]
+
+
+def _clear(out: Path) -> None:
+    """Remove what an earlier demo wrote, and nothing else."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name in ("drive", "answers"):
+        shutil.rmtree(out / name, ignore_errors=True)
+    for path in [*out.glob("overlay_*.png"), *(out / name for name in ("video.mp4", "summary.json", "node.log"))]:
+        path.unlink(missing_ok=True)
+
+
+def _make_drive(args: argparse.Namespace) -> Path:
+    count = round(args.seconds * RATE)
+    print(f"[1/4] drawing a drive of {args.seconds:g} s", flush=True)
+    frames = streets_frames(args.seconds, args.objects, RATE, seed=args.seed)
+    write_frames(tqdm(frames, total=count, unit=" frames"), args.out / "drive", RATE)
+    return args.out / "drive"
+
+
+def _node_command(topics: Topics, model: str, parameters: list[str]) -> list[str]:
+    command = [sys.executable, "-m", "amodal_ros.node.main", "--ros-args"]
+    command += ["-r", f"image:={topics.image}", "-r", f"instance_mask:={topics.labels}"]
+    reliable = [f"qos_overrides.{topic}.subscription.reliability:=reliable" for topic in (topics.image, topics.labels)]
+    transport = "image_transport:=compressed" if topics.compressed else "image_transport:=raw"
+    for parameter in (f"model:={model}", transport, *reliable, *parameters):
+        command += ["-p", parameter]
+    return command
+
+
+def _replay(bag: Path, answers: Path, topics: Topics, command: list[str], log: Path) -> Played:
+    """Play the bag to a running node and record what it says.
+
+    Raises:
+        DemoError: the node ended, or was not ready in time.
+        BagError: the player could not play.
+    """
+    recorded = {ANSWERS_TOPIC: INSTANCES, DIAGNOSTICS_TOPIC: "diagnostic_msgs/msg/DiagnosticArray"}
+    if topics.camera:
+        recorded[topics.camera] = "sensor_msgs/msg/CameraInfo"
+    with BagReader(bag) as reader:
+        total, seconds = reader.counts[topics.image], reader.duration
+    with (
+        BagWriter(answers) as writer,
+        _Listener(writer, recorded) as listener,
+        _NodeProcess(command, log) as node,
+        ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
+        tqdm(total=total, unit=" answers") as bar,
+    ):
+        bar.set_description("waiting for the node")
+        node.spin_until(listener, lambda: listener.hears(topics.image, topics.labels), START_DEADLINE)
+        bar.set_description("playing")
+        player = pool.submit(play, bag, topics=topics.played, wait_for=[topics.image, topics.labels])
+
+        def finished() -> bool:
+            bar.update(listener.answers - bar.n)
+            if not player.done():
+                listener.reports = 0
+            return player.done() and (player.exception() is not None or listener.nothing_waits())
+
+        node.spin_until(listener, finished, seconds + SETTLE_DEADLINE)
+        return player.result()
+
+
+class _Listener:
+    """This process's ears: a node that records."""
+
+    def __init__(self, bag: BagWriter, topics: dict[str, str]) -> None:
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        self._node = rclpy.create_node("amodal_demo", context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._recorder = Recorder(self._node, bag, topics, self._remember)
+        self._counters: dict[str, str] = {}
+        self.reports = 0  #: how often the node has told its figures; may be set back
+
+    def __enter__(self) -> _Listener:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._executor.shutdown()
+        self._node.destroy_node()
+        self._context.try_shutdown()
+
+    @property
+    def answers(self) -> int:
+        return self._recorder.counts[ANSWERS_TOPIC]
+
+    def spin_once(self) -> None:
+        self._executor.spin_once(timeout_sec=0.1)
+
+    def hears(self, *topics: str) -> bool:
+        """Whether somebody subscribes to all of these."""
+        return all(self._node.count_subscribers(topic) for topic in topics)
+
+    def nothing_waits(self) -> bool:
+        """Whether the node says that every image is accounted for, and said so twice: one report can be on its way."""
+        return self.reports >= 2 and self._counters.get("waiting") == "0"
+
+    def _remember(self, topic: str, raw: bytes, now: int) -> None:
+        if topic == DIAGNOSTICS_TOPIC:
+            message = typestore().deserialize_cdr(raw, "diagnostic_msgs/msg/DiagnosticArray")
+            for status in message.status:
+                if status.name == f"{NODE}: answers":
+                    self._counters = {pair.key: pair.value for pair in status.values}
+                    self.reports += 1
+
+
+class _NodeProcess:
+    """The node as a process; its log goes to a file."""
+
+    def __init__(self, command: list[str], log: Path) -> None:
+        self._log = log
+        self._file = log.open("w")
+        self._process = subprocess.Popen(command, stdout=self._file, stderr=subprocess.STDOUT)
+
+    def __enter__(self) -> _NodeProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(STOP_DEADLINE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._file.close()
+
+    def spin_until(self, listener: _Listener, done: Callable[[], bool], seconds: float) -> None:
+        """Let the listener work until `done`.
+
+        Raises:
+            DemoError: the node ended, or `seconds` passed.
+        """
+        deadline = time.monotonic() + seconds
+        while not done():
+            listener.spin_once()
+            if self._process.poll() is not None:
+                raise DemoError(f"the node ended with {self._process.returncode}:\n{self._tail()}")
+            if time.monotonic() > deadline:
+                raise DemoError(f"the node was not done within {seconds:.0f} s:\n{self._tail()}")
+
+    def _tail(self) -> str:
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-15:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,238 @@
+"""What a replayed run says: figures as a dictionary with stable keys, a table for people, and what is not sane.
+
+`docs/bags.md` describes the keys of ``summary.json``.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from amodal_ros.bags.files import BagReader
+from amodal_ros.bags.make import TRUTH_TOPIC
+from amodal_ros.bags.messages import answers_of
+from amodal_ros.bags.score import score, score_table
+from amodal_ros.messages import nanoseconds
+from amodal_ros.node.frames import cut_instances
+from amodal_ros.node.images import labels_of
+from amodal_ros.scene import Source
+
+FORMAT = 1  #: goes up when a key of summary.json goes or changes its meaning
+SANE_IOU = 0.5  #: a lower mean IoU with the truth is no poor answer but a fault
+OCCLUSION_EDGES = (0.0, 0.1, 0.3, 0.5, 0.8, 1.0)
+PERCENTILES = (50, 95, 99)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A replayed run: the bag that was played, the bag that was recorded, and their topics.
+
+    Attributes:
+        image, labels: what the node was fed with.
+        camera: a topic that is published right after image and label map; its arrival starts the latency. None if the
+            bag has none.
+        answers, diagnostics: what the node said.
+    """
+
+    played: Path
+    recorded: Path
+    image: str
+    labels: str
+    camera: str | None
+    answers: str
+    diagnostics: str
+
+    @cached_property
+    def arrays(self) -> dict[int, object]:
+        """AmodalInstanceArray by the stamp of its image (ns); masks stay packed."""
+        return {nanoseconds(message.header.stamp): message for _, message in _messages(self.recorded, self.answers)}
+
+    @cached_property
+    def latencies(self) -> np.ndarray:
+        """Seconds from image and label map being out to the answer's arrival, both seen by one subscriber."""
+        if self.camera is None:
+            return np.zeros(0)
+        began = {nanoseconds(m.header.stamp): time for time, m in _messages(self.recorded, self.camera)}
+        ended = ((nanoseconds(m.header.stamp), time) for time, m in _messages(self.recorded, self.answers))
+        return np.array([(time - began[stamp]) * 1e-9 for stamp, time in ended if stamp in began])
+
+    @cached_property
+    def counters(self) -> dict[str, dict[str, str]]:
+        """The node's last figures by status: ``inputs``, ``answers`` and ``model``."""
+        last: dict[str, dict[str, str]] = {}
+        for _, message in _messages(self.recorded, self.diagnostics):
+            for status in message.status:
+                last[status.name.rpartition(": ")[2]] = {pair.key: pair.value for pair in status.values}
+        return last
+
+
+def summarise(run: Run, replay: dict[str, float]) -> dict[str, object]:
+    """All figures of a run; see `docs/bags.md`.
+
+    Args:
+        replay: the player's own figures.
+
+    Raises:
+        BagError: a bag cannot be read.
+    """
+    with BagReader(run.played) as bag:
+        played, seconds, has_truth = bag.counts[run.image], bag.duration, TRUTH_TOPIC in bag.topics
+    counters = run.counters.get("answers", {})
+    dropped = {key.removeprefix("dropped."): int(n) for key, n in counters.items() if key.startswith("dropped.")}
+    entries = [entry for array in run.arrays.values() for entry in array.instances]
+    summary: dict[str, object] = {
+        "format": FORMAT,
+        "machine": _machine(),
+        "model": run.counters.get("model", {}),
+        "input": {"bag": str(run.played), "frames": played, "seconds": seconds, **_size(run)},
+        "replay": replay,
+        "frames": {
+            "played": played,
+            "received": int(counters.get("received", 0)),
+            "answered": int(counters.get("answered", 0)),
+            "dropped": dropped,
+            "recorded": len(run.arrays),
+        },
+        "objects": {
+            "answered": len(entries),
+            "tracks": len({entry.id for entry in entries}),
+            "sources": dict(sorted(Counter(Source(entry.source).name for entry in entries).items())),
+        },
+        "occlusion": _occlusion(np.array([entry.occlusion_ratio for entry in entries])),
+        "latency_ms": _percentiles(run.latencies),
+        "stages_ms": _stages(counters),
+        "accuracy": score(run.recorded, run.played, run.answers) if has_truth and entries else None,
+    }
+    summary["problems"] = list(_problems(run, summary))
+    return summary
+
+
+def table(summary: dict[str, object]) -> str:
+    """The figures of `summarise` as lines for people."""
+    frames, objects, given, machine = (summary[key] for key in ("frames", "objects", "input", "machine"))
+    dropped = ", ".join(f"{n} {reason}" for reason, n in frames["dropped"].items()) or "none"
+    sources = ", ".join(f"{n} {name}" for name, n in objects["sources"].items()) or "none"
+    bins = ", ".join(f"{n} {name}" for name, n in summary["occlusion"]["bins"].items())
+    stages = ", ".join(f"{stage} {ms['p50']:.1f} / {ms['p95']:.1f}" for stage, ms in summary["stages_ms"].items())
+    rows = {
+        "input": f"{given['frames']} frames of {given['width']}x{given['height']} in {given['seconds']:.1f} s",
+        "model": _model_text(summary["model"]),
+        "machine": f"{machine['cpu']}, {machine['cores']} cores, ROS 2 {machine['ros']}, Python {machine['python']}",
+        "received": f"{frames['received']} of {frames['played']} played",
+        "answered": f"{frames['answered']} ({frames['recorded']} recorded)",
+        "dropped": dropped,
+        "objects": f"{objects['answered']} of {objects['tracks']} tracks: {sources}",
+        "occlusion": bins,
+        "latency, ms": _latency_text(summary["latency_ms"]),
+        "stages, ms": f"{stages} (p50 / p95)" if stages else "unknown",
+    }
+    lines = [f"{name:12} {value}" for name, value in rows.items()]
+    if summary["accuracy"] is not None:
+        lines += ["", score_table(summary["accuracy"])]
+    return "\n".join(lines)
+
+
+def _problems(run: Run, summary: dict[str, object]) -> Iterator[str]:
+    """What cannot be if node and graph work."""
+    frames, accuracy = summary["frames"], summary["accuracy"]
+    if not run.arrays:
+        yield "no answer came"
+    if frames["received"] != frames["answered"] + sum(frames["dropped"].values()):
+        yield f"images received are not those answered and dropped: {frames}"
+    if frames["recorded"] != frames["answered"]:
+        yield f"{frames['answered']} images were answered, but {frames['recorded']} answers arrived"
+    yield from _wrong_answers(run)
+    if accuracy is not None:
+        mean = accuracy["bins"]["all"]["methods"]["answer"]["mean"]
+        if mean < SANE_IOU:
+            yield f"mean IoU with the truth is {mean:.3f}, expected at least {SANE_IOU}"
+
+
+def _wrong_answers(run: Run) -> Iterator[str]:
+    """Answers that contradict their own label map or themselves; the first few."""
+    found = 0
+    for _, message in _messages(run.played, run.labels):
+        array = run.arrays.get(nanoseconds(message.header.stamp))
+        if array is None or found > 3:
+            continue
+        labelled = {instance.id: instance.visible for instance in cut_instances(labels_of(message))}
+        for answer in answers_of(array):
+            done, wrong = answer.completion, None
+            if labelled.get(answer.instance.id) != done.visible:
+                wrong = "its visible mask is not the label map's"
+            elif not done.amodal.contains(done.visible):
+                wrong = "its amodal mask lacks visible pixels"
+            if wrong:
+                found += 1
+                yield f"stamp {nanoseconds(array.header.stamp)}, object {answer.instance.id}: {wrong}"
+
+
+def _messages(bag: Path, topic: str) -> Iterator[tuple[int, object]]:
+    """(time of recording in ns, message)."""
+    with BagReader(bag) as reader:
+        for record in reader.records([topic]):
+            yield record.time, record.message()
+
+
+def _size(run: Run) -> dict[str, int]:
+    _, message = next(_messages(run.played, run.labels))
+    return {"width": message.width, "height": message.height}
+
+
+def _occlusion(ratios: np.ndarray) -> dict[str, object]:
+    bins = {"none": int((ratios <= 0).sum())}
+    for low, high in pairwise(OCCLUSION_EDGES):
+        bins[f"({low:g}, {high:g}]"] = int(((ratios > low) & (ratios <= high)).sum())
+    hidden = ratios[ratios > 0]
+    return {"mean_of_occluded": float(hidden.mean()) if hidden.size else 0.0, "bins": bins}
+
+
+def _percentiles(seconds: np.ndarray) -> dict[str, float] | None:
+    if not seconds.size:
+        return None
+    values = {f"p{q}": float(v) for q, v in zip(PERCENTILES, 1e3 * np.percentile(seconds, PERCENTILES))}
+    return {**values, "max": float(1e3 * seconds.max()), "n": int(seconds.size)}
+
+
+def _model_text(model: dict[str, str]) -> str:
+    device = model.get("device", "none")
+    return model.get("model", "unknown") + (f" on {device}" if device != "none" else ", no network")
+
+
+def _latency_text(latency: dict[str, float] | None) -> str:
+    if latency is None:
+        return "unknown"
+    return "p50 {p50:.1f}, p95 {p95:.1f}, p99 {p99:.1f}, most {max:.1f}, n = {n}".format(**latency)
+
+
+def _stages(counters: dict[str, str]) -> dict[str, dict[str, float]]:
+    """The node's own times per stage, from its keys ``STAGE.p50_ms`` and ``STAGE.p95_ms``."""
+    stages: dict[str, dict[str, float]] = {}
+    for key, value in counters.items():
+        stage, _, figure = key.partition(".")
+        if figure in ("p50_ms", "p95_ms"):
+            stages.setdefault(stage, {})[figure.removesuffix("_ms")] = float(value)
+    return stages
+
+
+def _machine() -> dict[str, object]:
+    names = (line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name"))
+    return {
+        "cpu": next(names, platform.processor() or platform.machine()),
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "ros": os.environ.get("ROS_DISTRO", "unknown"),
+    }
+
+
+def _cpuinfo() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []
