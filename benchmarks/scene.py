@@ -1,6 +1,6 @@
 """Time of everything that masks alone can tell, on one core: ``python benchmarks/scene.py``.
 
-Crowded frames of 1242x375: ellipses up to 120x80, later ones hide earlier ones, so that most objects touch several others.
+Crowded frames of 1242x375: ellipses up to 120x80, later ones hide earlier ones: most objects touch others.
 Prints minimum, median and 95th percentile in milliseconds over frames.
 """
 

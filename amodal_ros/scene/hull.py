@@ -33,8 +33,8 @@ def _row_spans(corners: np.ndarray, height: int) -> tuple[np.ndarray, np.ndarray
     Args:
         corners: int (n, 2), x and y in cyclic order; rows 0 and height - 1 hold a corner each.
     """
-    x, y = np.roll(corners, -int(corners[:, 1].argmin()), axis=0).T
-    x, y = np.append(x, x[0]), np.append(y, y[0])
+    top = int(corners[:, 1].argmin())
+    x, y = np.concatenate([corners[top:], corners[: top + 1]]).T
     bottom = int(y.argmax())
     rows = np.arange(height)
     one_side = np.interp(rows, y[: bottom + 1], x[: bottom + 1])

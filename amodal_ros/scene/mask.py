@@ -15,7 +15,6 @@ from operator import index
 import cv2
 import numpy as np
 
-
 #: Beyond this radius an exact distance transform is faster than a disc-shaped dilation (120x80 mask, one core).
 _LARGE_RADIUS = 10
 
@@ -49,8 +48,9 @@ class MaskRegion:
         if not isinstance(bits, np.ndarray) or bits.ndim != 2 or bits.dtype != np.bool_:
             got = f"{bits.dtype} {bits.shape}" if isinstance(bits, np.ndarray) else type(bits).__name__
             raise ValueError(f"mask bits: expected a bool array (height, width), got {got}")
-        object.__setattr__(self, "x", index(self.x))  # NumPy integers would overflow and do not serialise
-        object.__setattr__(self, "y", index(self.y))
+        if type(self.x) is not int or type(self.y) is not int:  # NumPy integers overflow and do not serialise
+            object.__setattr__(self, "x", index(self.x))
+            object.__setattr__(self, "y", index(self.y))
 
     # --- making one ---------------------------------------------------------------------------------------
 
@@ -167,13 +167,14 @@ class MaskRegion:
 
     def within(self, x: int, y: int, width: int, height: int) -> MaskRegion:
         """The part inside a window, as a view."""
-        x0, y0 = max(self.x, x), max(self.y, y)
-        x1, y1 = min(self.x + self.width, x + width), min(self.y + self.height, y + height)
-        if x0 >= x1 or y0 >= y1:
+        rows, columns = self.bits.shape
+        left, top = max(0, x - self.x), max(0, y - self.y)
+        right, bottom = min(columns, x + width - self.x), min(rows, y + height - self.y)
+        if left >= right or top >= bottom:
             return MaskRegion.empty()
-        if (x0, y0, x1 - x0, y1 - y0) == self.box:
+        if right - left == columns and bottom - top == rows:
             return self
-        return MaskRegion(x0, y0, self.bits[y0 - self.y : y1 - self.y, x0 - self.x : x1 - self.x])
+        return MaskRegion(self.x + left, self.y + top, self.bits[top:bottom, left:right])
 
     def trim(self) -> MaskRegion:
         """The same pixels in their tightest box."""
@@ -184,8 +185,7 @@ class MaskRegion:
 
     def touches_edge(self, height: int, width: int) -> bool:
         """Whether a set pixel lies on the frame's border or beyond it."""
-        inner = self.within(1, 1, width - 2, height - 2)
-        return inner.area < self.area
+        return self.within(1, 1, width - 2, height - 2).area < self.area
 
     # --- set algebra --------------------------------------------------------------------------------------
 
@@ -226,10 +226,10 @@ class MaskRegion:
         """All pixels within `radius` (Euclidean) of the mask; the inverse, erosion by the same disc, when negative."""
         if radius == 0 or not self.area:
             return self
-        if radius < 0:
-            padded = np.pad(self.bits, 1)  # what is outside the box is not set
-            return MaskRegion(self.x - 1, self.y - 1, ~_dilate(~padded, -radius)).trim()
-        return MaskRegion(self.x - radius, self.y - radius, _dilate(np.pad(self.bits, radius), radius))
+        margin = radius if radius > 0 else 1  # erosion needs to see that what is outside the box is not set
+        x, y, width, height = self.x - margin, self.y - margin, self.width + 2 * margin, self.height + 2 * margin
+        bits = self.window(x, y, width, height)
+        return MaskRegion(x, y, _dilate(bits, radius) if radius > 0 else ~_dilate(~bits, -radius))
 
     def connected_to(self, seed: MaskRegion) -> MaskRegion:
         """Only the 8-connected parts of this mask that share a pixel with `seed`."""

@@ -15,13 +15,9 @@ import numpy as np
 from amodal_ros.scene.frame import Completion, Source
 from amodal_ros.scene.hull import convex_hull
 from amodal_ros.scene.mask import MaskRegion
-from amodal_ros.scene.order import in_front, touching
+from amodal_ros.scene.order import SLOPPY, in_front
 
 Occluders = Literal["instances", "any", "off"]
-
-#: Outlines of real segmenters are this many pixels off. So masks closer than twice this touch each other, and the
-#: crack between an object and what hides it counts as hidden.
-SLOPPY = 3
 
 
 class Surroundings:
@@ -63,7 +59,7 @@ class Surroundings:
     @cached_property
     def in_front(self) -> np.ndarray:
         """bool (n, n): [j, i] says that j can be in front of i. Neither can be ruled out: both entries are True."""
-        return in_front(self.masks, self.hulls, touching(self._grown), self._depth)
+        return in_front(self.masks, self._grown, self._depth)
 
     def occluders(self, i: int) -> tuple[int, ...]:
         """Positions of the masks that can be in front of mask i."""
@@ -78,8 +74,8 @@ class Surroundings:
     def feasible(self, i: int, box: tuple[int, int, int, int]) -> MaskRegion:
         """The region F in which hidden parts of object i can lie, within `box` (x, y, width, height).
 
-        F never contains pixels of mask i, nor, except with ``"off"``, pixels of things that cannot be in front of it.
-        Outside the frame everything is feasible.
+        F never contains pixels of mask i, nor (except with ``"off"``) pixels that belong only to things which cannot be
+        in front of it. Outside the frame everything is feasible.
         """
         x, y, _, _ = box
         mine = self.masks[i].window(*box)
@@ -95,8 +91,6 @@ class Surroundings:
     def bounded_hull(self, i: int) -> MaskRegion:
         """V + (hull(V) * F): the instant answer, and the floor that every completion is compared with."""
         mask, hull = self.masks[i], self.hulls[i]
-        if not mask.area:
-            return mask
         hidden = hull & self.feasible(i, hull.box)
         return (mask | hidden).connected_to(mask) if hidden.area else mask
 

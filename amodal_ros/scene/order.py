@@ -1,7 +1,9 @@
 """Who is in front of whom (`docs/method.md`, "Who is in front").
 
-Depth decides when it is given. Otherwise the masks tell: a thing that hides another one reaches into the other's
-convex hull, while the hidden one rarely reaches into the hull of what hides it.
+Depth decides when it is given. Otherwise the masks tell by two signs that fail in different places. On a ground plane
+the nearer thing stands lower in the image; on a table top or in a pasted image it need not. And a thing that hides
+another one bulges into it, while a box-shaped one hides along a straight line and bulges nowhere. Where the two signs
+contradict each other neither is believed: ruling out the true occluder costs more than keeping a false one.
 """
 
 from __future__ import annotations
@@ -10,78 +12,86 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from amodal_ros.scene.hull import convex_hull
 from amodal_ros.scene.mask import MaskRegion
 
-#: A neighbour is ruled out as an occluder only when the evidence against it exceeds this share of the contested
-#: pixels; within the margin both may hide each other.
+#: Outlines of real segmenters are this many pixels off. So masks closer than twice this touch each other, and the
+#: crack between an object and what hides it counts as hidden (`occluders`).
+SLOPPY = 3
+#: Evidence beyond this rules a neighbour out; within it both may hide each other. Evidence lies in [-2.5, 2.5].
 MARGIN = 0.5
+#: Full bulge evidence against a full lower edge stays just within the margin.
+BULGE_WEIGHT = 1.5
+#: A lower edge counts fully when it is lower by this share of the smaller height.
+LOWER_SHARE = 0.25
 #: Depths this close (relative) do not decide.
 DEPTH_MARGIN = 0.03
 
 
-def in_front(
-    masks: Sequence[MaskRegion],
-    hulls: Sequence[MaskRegion],
-    near: np.ndarray,
-    depth: np.ndarray | None = None,
-    margin: float = MARGIN,
-) -> np.ndarray:
+def in_front(masks: Sequence[MaskRegion], grown: Sequence[MaskRegion], depth: np.ndarray | None = None) -> np.ndarray:
     """Which masks can be in front of which.
 
     Args:
-        masks: n visible masks.
-        hulls: their convex hulls.
-        near: bool (n, n), pairs worth asking about (symmetric).
+        masks: n visible masks in tight boxes.
+        grown: the same, grown by `SLOPPY`.
         depth: optional float (height, width) in metres; NaN, 0 and negative mean unknown.
-        margin: how one-sided the evidence must be before a neighbour is ruled out, in [0, 1].
 
     Returns:
-        bool (n, n): entry [j, i] says that j can be in front of i. The diagonal is False.
+        bool (n, n): entry [j, i] says that j touches i and can be in front of it; both [j, i] and [i, j] are True where
+        neither can be ruled out. The diagonal is False.
     """
-    n = len(masks)
-    front = near.copy()
-    np.fill_diagonal(front, False)
-    metres = [_median_depth(mask, depth) for mask in masks] if depth is not None else [np.nan] * n
-    for i in range(n):
-        for j in np.flatnonzero(near[i, i + 1 :]) + i + 1:
-            evidence = _depth_evidence(metres[i], metres[j])
-            if evidence == 0.0:
-                evidence = hull_evidence(masks[i], hulls[i], masks[j], hulls[j])
-            if evidence > margin:
-                front[i, j] = False  # j hides i, so i does not hide j
-            elif evidence < -margin:
-                front[j, i] = False
+    front = np.zeros((len(masks), len(masks)), bool)
+    for i, j in zip(*np.nonzero(np.triu(_boxes_meet(grown), 1))):
+        seam = grown[i] & grown[j]
+        if not seam.area:
+            continue
+        evidence = _depth_evidence(masks[i], masks[j], depth) if depth is not None else 0.0
+        if evidence == 0.0:
+            evidence = lower_edge(masks[i], masks[j]) + BULGE_WEIGHT * bulge(masks[i], masks[j], seam)
+        front[i, j] = evidence <= MARGIN  # beyond the margin j hides i, so i does not hide j
+        front[j, i] = evidence >= -MARGIN
     return front
 
 
-def hull_evidence(mask_i: MaskRegion, hull_i: MaskRegion, mask_j: MaskRegion, hull_j: MaskRegion) -> float:
-    """How the hulls vote, in [-1, 1]: positive when j covers more of i's hull than i covers of j's."""
-    j_in_i = mask_j.overlap(hull_i)
-    i_in_j = mask_i.overlap(hull_j)
-    contested = j_in_i + i_in_j
-    return (j_in_i - i_in_j) / contested if contested else 0.0
+def lower_edge(mask_i: MaskRegion, mask_j: MaskRegion) -> float:
+    """How much lower j reaches in the image than i, in [-1, 1]: positive speaks for j in front."""
+    difference = (mask_j.y + mask_j.height) - (mask_i.y + mask_i.height)
+    scale = max(SLOPPY, LOWER_SHARE * min(mask_i.height, mask_j.height))
+    return max(-1.0, min(1.0, difference / scale))
 
 
-def _depth_evidence(metres_i: float, metres_j: float) -> float:
-    if not (np.isfinite(metres_i) and np.isfinite(metres_j)):
-        return 0.0
-    if abs(metres_i - metres_j) <= DEPTH_MARGIN * max(metres_i, metres_j):
+def bulge(mask_i: MaskRegion, mask_j: MaskRegion, seam: MaskRegion) -> float:
+    """Whose outline bulges into the other where they meet, in [-1, 1]: positive speaks for j in front.
+
+    Near the seam (the pixels where the grown masks overlap) count j's pixels in the hull of i, and i's in the hull of
+    j. The seam's own length is added to their sum, so that a few stray pixels on a straight seam decide nothing.
+    """
+    seam = seam.trim()
+    near = (seam.x - SLOPPY, seam.y - SLOPPY, seam.width + 2 * SLOPPY, seam.height + 2 * SLOPPY)
+    mask_i, mask_j = mask_i.within(*near), mask_j.within(*near)
+    j_in_i, i_in_j = mask_j.overlap(convex_hull(mask_i)), mask_i.overlap(convex_hull(mask_j))
+    length = seam.area / (2 * SLOPPY)
+    return (j_in_i - i_in_j) / (j_in_i + i_in_j + length)
+
+
+def _boxes_meet(masks: Sequence[MaskRegion]) -> np.ndarray:
+    x, y, width, height = np.array([m.box for m in masks], int).reshape(-1, 4).T
+    reaches = (x[:, None] < x + width) & (y[:, None] < y + height)
+    return reaches & reaches.T
+
+
+def _depth_evidence(mask_i: MaskRegion, mask_j: MaskRegion, depth: np.ndarray) -> float:
+    """1 when j is nearer than i where they meet, -1 when it is farther, 0 when depth does not tell."""
+    metres_i, metres_j = _median_depth(mask_i, mask_j, depth), _median_depth(mask_j, mask_i, depth)
+    if not abs(metres_i - metres_j) > DEPTH_MARGIN * max(metres_i, metres_j):  # also when either is NaN
         return 0.0
     return 1.0 if metres_j < metres_i else -1.0
 
 
-def _median_depth(mask: MaskRegion, depth: np.ndarray) -> float:
-    inside = mask.clip(*depth.shape)
-    values = depth[inside.y : inside.y + inside.height, inside.x : inside.x + inside.width][inside.bits]
+def _median_depth(mask: MaskRegion, other: MaskRegion, depth: np.ndarray) -> float:
+    """Median depth of a mask's part in the other one's box: a bus is not everywhere as far away as its middle."""
+    x, y, width, height = other.box
+    part = mask.within(x - SLOPPY, y - SLOPPY, width + 2 * SLOPPY, height + 2 * SLOPPY)
+    values = depth[part.y : part.y + part.height, part.x : part.x + part.width][part.bits]
     known = values[np.isfinite(values) & (values > 0)]
     return float(np.median(known)) if known.size else np.nan
-
-
-def touching(grown: Sequence[MaskRegion]) -> np.ndarray:
-    """bool (n, n), symmetric: grown masks that share a pixel. The diagonal is False."""
-    x, y, width, height = np.array([m.box for m in grown], int).reshape(-1, 4).T
-    meet = (x[:, None] < x + width) & (y[:, None] < y + height)
-    near = np.zeros(meet.shape, bool)
-    for i, j in zip(*np.nonzero(np.triu(meet & meet.T, 1))):
-        near[i, j] = near[j, i] = grown[i].overlap(grown[j]) > 0
-    return near
