@@ -155,9 +155,11 @@ def print_table(answers: Sequence[Answer]) -> None:
     print(f"{'id':>6}  {'source':<12} {'occluded':>8} {'cut off':>8} {'score':>6}  occluders", file=sys.stdout)
     for answer in answers:
         done = answer.completion
-        hidden_by = ", ".join(map(str, answer.occluders)) or "-"
+        beyond = len(done.occluders) - len(answer.occluders)  # context masks have no id
+        hidden_by = ", ".join([*map(str, answer.occluders), *["context"] * bool(beyond)]) or "-"
         print(
-            f"{answer.instance.id:>6}  {done.source.name:<12} {done.occlusion_ratio:>8.0%} {done.truncation_ratio:>8.0%} "
+            f"{answer.instance.id:>6}  {done.source.name:<12} "
+            f"{done.occlusion_ratio:>8.0%} {done.truncation_ratio:>8.0%} "
             f"{done.score:>6.2f}  {hidden_by}"
         )
 
