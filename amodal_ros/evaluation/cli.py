@@ -6,22 +6,21 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from amodal_ros.completion.settings import TABLE_2, Reading, Settings
+from amodal_ros.completion.settings import Settings
 from amodal_ros.datasets.base import Dataset
 from amodal_ros.datasets.registry import NAMES, dataset_class
 from amodal_ros.evaluation.baselines import BASELINES, Method, SegmenterBaseline
 from amodal_ros.evaluation.metrics import Record
 from amodal_ros.evaluation.ours import GEOMETRIC, Ours
-from amodal_ros.evaluation.results import OURS, result
+from amodal_ros.evaluation.report import ablation_variants, report
+from amodal_ros.evaluation.results import OURS
 from amodal_ros.evaluation.runs import RunFolder, Selection, evaluate, is_complete, merge, read_run
-from amodal_ros.evaluation.tables import ablation_table, bins_table, table_2
-from amodal_ros.scene.occluders import Occluders
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,7 +89,10 @@ def run(args: argparse.Namespace) -> int:
             print(f"{args.out}: this shard is done; the table comes with the last one")
             return 0
         settings, records, skipped = outcome
-    _show(settings, records, skipped, args)
+    tables, figures = report(settings, records, skipped)
+    print("\n".join(table.render(args.format) for table in tables))
+    if getattr(args, "json", None):
+        args.json.write_text(json.dumps(figures, indent=2) + "\n")
     return 0
 
 
@@ -131,7 +133,7 @@ def _methods(args: argparse.Namespace) -> list[Method]:
 
         pipeline = AmodalPipeline.from_pretrained(args.model, device=device, dtype=args.dtype)
     overrides = _overrides(args)
-    variants = _variants(overrides) if args.ablation else {OURS: overrides}
+    variants = ablation_variants(overrides) if args.ablation else {OURS: overrides}
     on_error = "skip" if args.skip_bad else "raise"
     ours = [Ours(name, pipeline, o, args.seed, args.depth, on_error) for name, o in variants.items()]
     return [*BASELINES, *(_segmenter(folder, device, args.seed) for folder in args.segmenter), *ours]
@@ -163,23 +165,6 @@ def _overrides(args: argparse.Namespace) -> dict[str, Any]:
     return overrides
 
 
-def _variants(overrides: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Table 2's rows for the paper's reading, and every reading, each with occluders off and on."""
-    variants = {}
-    on: Occluders = "instances" if overrides.get("occluders", "off") == "off" else overrides["occluders"]
-    for occluders in ("off", on):
-        for row, change in TABLE_2.items():
-            variant = {"reading": "equation", **overrides, **change, "occluders": occluders}
-            variants[_table_2_name(row, occluders)] = variant
-        for reading in Reading.__args__:
-            variants[f"{reading}, occluders {occluders}"] = {**overrides, "reading": reading, "occluders": occluders}
-    return variants
-
-
-def _table_2_name(row: str, occluders: str) -> str:
-    return f"Table 2 {row}, occluders {occluders}"
-
-
 def _settings(dataset: Dataset, methods: Sequence[Method], args: argparse.Namespace) -> dict[str, Any]:
     """Everything that decides the figures."""
     return {
@@ -198,24 +183,6 @@ def _settings(dataset: Dataset, methods: Sequence[Method], args: argparse.Namesp
             for m in methods
         },
     }
-
-
-def _show(settings: Mapping[str, Any], records: Sequence[Record], skipped: Sequence[str], args) -> None:
-    title = f"{settings['dataset']}, model {settings['model']}"
-    variants = [name for name, m in settings["methods"].items() if m["ours"]]
-    if variants == [OURS]:
-        figures = result(settings, records, skipped)
-        print(bins_table(title, figures).render(args.format))
-    else:
-        results = {name: {"name": name, **result(settings, records, skipped, name)} for name in variants}
-        figures = {"ablation": list(results.values())}
-        readings = [r for name, r in results.items() if not name.startswith("Table 2")]
-        print(ablation_table(f"{title}: readings", readings, readings[0]).render(args.format))
-        for occluders in dict.fromkeys(name.rsplit(" ", 1)[1] for name in variants):
-            rows = {row: results[_table_2_name(row, occluders)] for row in TABLE_2}
-            print(table_2(f"{title}: Table 2, occluders {occluders}", rows).render(args.format))
-    if getattr(args, "json", None):
-        args.json.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 def _occlusion(text: str) -> tuple[float, float]:
