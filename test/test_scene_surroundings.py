@@ -1,0 +1,237 @@
+"""Hull, order, feasible region, bounded hull and score, on random and on hand-made frames; and on real masks."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from amodal_ros.datasets.coco_a import CocoA
+from amodal_ros.datasets.folder import Folder
+from amodal_ros.scene import MaskRegion, Source, Surroundings, convex_hull
+
+HEIGHT, WIDTH = 30, 40
+FRAME = (HEIGHT, WIDTH)
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@st.composite
+def crowds(draw) -> list[MaskRegion]:
+    """Rectangles with ragged bits: overlapping, duplicate, empty, across the frame's edge or wholly outside it."""
+    masks = []
+    for _ in range(draw(st.integers(1, 5))):
+        bits = np.ones(draw(st.tuples(st.integers(1, 14), st.integers(1, 18))), bool)
+        if draw(st.booleans()):
+            bits &= draw(arrays(bool, bits.shape, fill=st.just(True)))
+        masks.append(MaskRegion(draw(st.integers(-20, WIDTH)), draw(st.integers(-16, HEIGHT)), bits))
+    if draw(st.booleans()):
+        masks.append(masks[0])
+    return masks
+
+
+def block(x: int, y: int, width: int, height: int) -> MaskRegion:
+    return MaskRegion(x, y, np.ones((height, width), bool))
+
+
+# --- hull -------------------------------------------------------------------------------------------------
+
+
+@given(arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12))), st.integers(-9, 9), st.integers(-9, 9))
+def test_hull_is_every_pixel_that_no_line_separates_from_the_mask(bits: np.ndarray, x: int, y: int) -> None:
+    hull = convex_hull(MaskRegion(x, y, bits))
+    rows, columns = np.nonzero(bits)
+    # A pixel lies outside when some direction puts it beyond all pixels of the mask. Edges of the hull join two
+    # pixels: directions across and along all such pairs, and the axes for a single pixel, are enough.
+    dy, dx = (rows[:, None] - rows).ravel(), (columns[:, None] - columns).ravel()
+    axes = [[1, 0], [-1, 0], [0, 1], [0, -1]]
+    directions = np.unique(np.concatenate([np.stack([-dx, dy], 1), np.stack([dy, dx], 1), axes]), axis=0)
+    if not rows.size:
+        assert not hull
+        return
+    r, c = np.indices(bits.shape).reshape(2, -1)
+    reach = (directions @ np.stack([rows, columns])).max(axis=1)
+    inside = (directions @ np.stack([r, c]) <= reach[:, None]).all(axis=0).reshape(bits.shape)
+    assert np.array_equal(hull.window(x, y, bits.shape[1], bits.shape[0]), inside)
+    assert hull.contains(MaskRegion(x, y, bits))
+    assert convex_hull(hull) == hull
+
+
+# --- order ------------------------------------------------------------------------------------------------
+
+
+@given(crowds(), st.randoms(use_true_random=False))
+def test_order_does_not_depend_on_the_order_of_the_list(masks: list[MaskRegion], random) -> None:
+    front = Surroundings(masks, FRAME).in_front
+    shuffled = random.sample(range(len(masks)), len(masks))
+    again = Surroundings([masks[k] for k in shuffled], FRAME).in_front
+    assert np.array_equal(again, front[np.ix_(shuffled, shuffled)])
+
+
+@given(crowds())
+def test_of_two_that_touch_at_least_one_can_be_in_front(masks: list[MaskRegion]) -> None:
+    surroundings = Surroundings(masks, FRAME)
+    front = surroundings.in_front
+    assert not front.diagonal().any()
+    for i, mine in enumerate(surroundings.masks):
+        for j in range(i):
+            touch = mine.grow(3).overlap(surroundings.masks[j].grow(3)) > 0
+            assert (front[i, j] or front[j, i]) == touch
+
+
+@pytest.mark.parametrize("bulging_first", [True, False])
+def test_what_bulges_into_the_other_is_in_front(bulging_first: bool) -> None:
+    box = block(5, 5, 20, 20)
+    ball = MaskRegion(15, 16, np.ones((1, 1), bool)).grow(6)
+    hidden = box - ball
+    ball = ball - block(0, 25, WIDTH, HEIGHT)  # level lower edges
+    order = Surroundings([ball, hidden] if bulging_first else [hidden, ball], FRAME).in_front
+    near, far = (0, 1) if bulging_first else (1, 0)
+    assert order[near, far] and not order[far, near]
+
+
+def test_on_a_straight_seam_the_lower_one_is_in_front() -> None:
+    order = Surroundings([block(5, 5, 10, 10), block(15, 5, 10, 18)], FRAME).in_front
+    assert order.tolist() == [[False, False], [True, False]]
+
+
+def test_without_any_sign_both_can_be_in_front() -> None:
+    order = Surroundings([block(5, 5, 10, 10), block(15, 5, 10, 10)], FRAME).in_front
+    assert order.tolist() == [[False, True], [True, False]]
+
+
+def test_depth_overrules_the_masks_and_unknown_depth_does_not() -> None:
+    masks = [block(5, 5, 10, 10), block(15, 5, 10, 18)]
+    depth = np.full(FRAME, 9.0, np.float32)
+    depth[:, 5:15] = 5.0  # the higher one is nearer
+    assert Surroundings(masks, FRAME, depth=depth).in_front.tolist() == [[False, True], [False, False]]
+    for unknown in (np.nan, 0.0, -1.0, np.inf):
+        depth[:, 5:15] = unknown
+        assert Surroundings(masks, FRAME, depth=depth).in_front.tolist() == [[False, False], [True, False]]
+
+
+def test_depth_is_compared_where_two_things_meet() -> None:
+    bus, pedestrian = block(0, 5, 38, 15), block(30, 8, 3, 14)
+    depth = np.full(FRAME, 50.0, np.float32)
+    depth[:, :38] = np.linspace(3, 15, 38)
+    depth[8:22, 30:33] = 11.0  # nearer than the bus there, farther than its middle
+    order = Surroundings([bus - pedestrian, pedestrian], FRAME, depth=depth).in_front
+    assert order.tolist() == [[False, False], [True, False]]
+
+
+# --- feasible region, bounded hull, score -----------------------------------------------------------------
+
+BOX = (-12, -12, WIDTH + 24, HEIGHT + 24)
+
+
+@given(crowds(), st.sampled_from(["instances", "any", "off"]))
+def test_feasible_region(masks: list[MaskRegion], mode: str) -> None:
+    surroundings = Surroundings(masks, FRAME, mode)
+    for i, mine in enumerate(surroundings.masks):
+        feasible = surroundings.feasible(i, BOX)
+        assert feasible.box == BOX
+        assert not feasible.overlap(mine)
+        assert (feasible | mine).contains(MaskRegion(*BOX[:2], ~block(0, 0, WIDTH, HEIGHT).window(*BOX)))
+        occluders = MaskRegion.union_of(surroundings.masks[j] for j in surroundings.occluders(i))
+        assert (feasible | mine).contains(occluders)
+        if mode != "off":
+            others = [m for j, m in enumerate(surroundings.masks) if j != i and j not in surroundings.occluders(i)]
+            assert not feasible.overlap(MaskRegion.union_of(others) - occluders)
+        part = (3, -4, 17, 20)  # any window shows the same region
+        assert np.array_equal(surroundings.feasible(i, part).bits, feasible.window(*part))
+
+
+@given(crowds(), st.sampled_from(["instances", "any", "off"]))
+def test_geometric_answers(masks: list[MaskRegion], mode: str) -> None:
+    surroundings = Surroundings(masks, FRAME, mode)
+    for i, mine in enumerate(surroundings.masks):
+        answer = surroundings.geometric(i)
+        assert answer.visible == mine
+        assert answer.amodal.contains(mine)
+        assert answer.amodal.clip(*FRAME) == answer.amodal  # nothing is known to lie outside
+        assert convex_hull(mine).contains(answer.amodal)
+        assert (mine | surroundings.feasible(i, BOX)).contains(answer.amodal)
+        assert 0.0 <= answer.occlusion_ratio <= 1.0 and answer.truncation_ratio == 0.0
+        if mine:
+            assert answer.score == surroundings.score(i, answer.amodal) == surroundings.score(i, mine) == 1.0
+            assert answer.source == (Source.UNOCCLUDED if surroundings.unoccluded(i) else Source.GEOMETRIC)
+        else:
+            assert answer.source == Source.VISIBLE_ONLY and math.isnan(answer.score)
+
+
+@given(crowds(), arrays(bool, (20, 20)), st.integers(-10, WIDTH), st.integers(-10, HEIGHT))
+def test_score_is_the_iou_on_known_pixels(masks: list[MaskRegion], bits: np.ndarray, x: int, y: int) -> None:
+    surroundings = Surroundings(masks, FRAME)
+    guess = MaskRegion(x, y, bits)
+    window = (-40, -40, 120, 120)
+    for i, mine in enumerate(surroundings.masks):
+        if not mine:
+            assert surroundings.score(i, guess) == 0.0
+            continue
+        known = ~surroundings.feasible(i, window).bits
+        a, v = guess.window(*window) & known, mine.window(*window)
+        assert surroundings.score(i, guess) == pytest.approx((a & v).sum() / (a | v).sum())
+
+
+def test_only_what_an_occluder_hides_is_filled() -> None:
+    cup = block(5, 2, 20, 23) - block(12, 2, 6, 6) - block(12, 18, 6, 7)  # an H
+    lid = block(12, 18, 6, 10)  # stands lower, in the lower notch
+    surroundings = Surroundings([cup, lid], FRAME)
+    assert surroundings.geometric(0).amodal == cup | block(12, 18, 6, 7)
+    assert surroundings.geometric(0).occluders == (1,)
+    assert surroundings.geometric(1).source == Source.UNOCCLUDED
+
+
+@pytest.mark.parametrize("sloppy", [0, 1, 2])
+def test_a_crack_between_object_and_occluder_is_bridged(sloppy: int) -> None:
+    hidden = block(4, 4, 30, 20) - block(14, 4, 10, 22)
+    pole = block(14, 0, 10, 28)
+    surroundings = Surroundings([hidden.grow(-sloppy), pole.grow(-sloppy)], FRAME)
+    assert surroundings.geometric(0).amodal.iou(convex_hull(hidden.grow(-sloppy))) > 0.99  # round corners in the crack
+
+
+def test_alone_at_the_edge_is_not_called_unoccluded() -> None:
+    assert Surroundings([block(0, 5, 5, 5)], FRAME).geometric(0).source == Source.GEOMETRIC
+    assert Surroundings([block(1, 5, 5, 5)], FRAME).geometric(0).source == Source.UNOCCLUDED
+    assert Surroundings([block(5, 5, 1, 1)], FRAME).geometric(0).amodal.area == 1
+    assert Surroundings([block(-3, -3, 50, 50)], FRAME).geometric(0).amodal == block(0, 0, WIDTH, HEIGHT)
+
+
+def test_an_empty_scene_has_no_order() -> None:
+    assert Surroundings([], FRAME).in_front.shape == (0, 0)
+
+
+def test_bad_arguments_are_named() -> None:
+    with pytest.raises(ValueError, match=r"occluders: expected one of .* got 'some'"):
+        Surroundings([], FRAME, "some")
+    with pytest.raises(ValueError, match="depth: expected the frame's size"):
+        Surroundings([], FRAME, depth=np.ones((2, 2)))
+
+
+# --- real masks -------------------------------------------------------------------------------------------
+
+
+def mean_iou(dataset, low: float, high: float) -> float:
+    values = []
+    for sample in dataset:
+        masks = [thing.visible for thing in sample.objects]
+        surroundings = Surroundings([*masks, *sample.context], sample.shape)
+        for i, thing in enumerate(sample.objects):
+            if low < thing.occlusion <= high:
+                values.append(surroundings.geometric(i).amodal.iou(thing.amodal.clip(*sample.shape)))
+    return float(np.mean(values))
+
+
+@pytest.mark.skipif(not (DATA / "paste_coco").is_dir(), reason="no composites beside the checkout")
+def test_composites() -> None:
+    assert mean_iou(Folder(DATA / "paste_coco"), 0.0, 0.5) > 0.825  # modal mask 0.700, hull 0.667
+
+
+@pytest.mark.skipif(not (DATA / "cocoa").is_dir(), reason="no COCO-A annotations beside the checkout")
+def test_coco_a_with_the_order_that_masks_tell() -> None:
+    assert mean_iou(CocoA(DATA / "cocoa"), 0.0, 0.5) > 0.865  # modal mask 0.787, hull 0.822
+    assert mean_iou(CocoA(DATA / "cocoa"), -1.0, 0.0) > 0.975  # hull 0.857
