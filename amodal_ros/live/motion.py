@@ -1,0 +1,175 @@
+"""How an object moved between two images: a similarity (scale and shift), from sparse optical flow or from boxes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import cv2
+import numpy as np
+
+from amodal_ros.scene.mask import MaskRegion
+
+#: Corners per object that are followed by optical flow, and the fewest that make a step.
+CORNERS, FEWEST = 24, 6
+#: Scales beyond this factor between two images of one track are a mistake, not a motion.
+LARGEST_SCALE = 5.0
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """The map p -> scale * p + (dx, dy) on pixel coordinates (x, y); a pixel's centre has whole coordinates.
+
+    >>> Similarity(2.0, 1.0, 0.0).then(Similarity(0.5, 0.0, 3.0))
+    Similarity(scale=1.0, dx=0.5, dy=3.0)
+    """
+
+    scale: float = 1.0
+    dx: float = 0.0
+    dy: float = 0.0
+
+    def then(self, after: Similarity) -> Similarity:
+        """This map followed by another one."""
+        return Similarity(after.scale * self.scale, after.scale * self.dx + after.dx, after.scale * self.dy + after.dy)
+
+    def inverse(self) -> Similarity:
+        return Similarity(1.0 / self.scale, -self.dx / self.scale, -self.dy / self.scale)
+
+    def points(self, xy: np.ndarray) -> np.ndarray:
+        """Moves points, float (n, 2)."""
+        return self.scale * xy + (self.dx, self.dy)
+
+    def is_plausible(self) -> bool:
+        return math.isfinite(self.dx + self.dy) and 1.0 / LARGEST_SCALE < self.scale < LARGEST_SCALE
+
+    def mask(self, region: MaskRegion, frame_shape: tuple[int, int]) -> MaskRegion:
+        """Moves a mask; what lands further than one frame size outside the frame is cut off."""
+        if not region.area:
+            return region
+        height, width = frame_shape
+        left = max(math.floor(self.scale * (region.x - 0.5) + self.dx), -width)
+        top = max(math.floor(self.scale * (region.y - 0.5) + self.dy), -height)
+        right = min(math.ceil(self.scale * (region.x + region.width - 0.5) + self.dx), 2 * width - 1) + 1
+        bottom = min(math.ceil(self.scale * (region.y + region.height - 0.5) + self.dy), 2 * height - 1) + 1
+        if left >= right or top >= bottom:
+            return MaskRegion.empty()
+        local = np.array(
+            [
+                [self.scale, 0.0, self.scale * region.x + self.dx - left],
+                [0.0, self.scale, self.scale * region.y + self.dy - top],
+            ]
+        )
+        grey = np.ascontiguousarray(region.bits).view(np.uint8) * np.uint8(255)
+        moved = cv2.warpAffine(grey, local, (right - left, bottom - top), flags=cv2.INTER_LINEAR)
+        return MaskRegion(left, top, moved >= 128)
+
+
+def fit_points(source: np.ndarray, target: np.ndarray, tolerance: float = 1.0) -> tuple[Similarity, int]:
+    """The similarity that moves `source` onto `target`, robust to a minority of wrong matches.
+
+    Iteratively reweighted least squares with Tukey's weights, from the median displacement.
+
+    Args:
+        source, target: float (n, 2), matched points in pixels, n >= 1.
+        tolerance: standard deviation of a good match in pixels.
+
+    Returns:
+        The similarity and how many matches it explains.
+    """
+    centre = np.median(source, axis=0)
+    offsets = source - centre
+    shift, scale = np.median(target - source, axis=0), 1.0
+    spread = None
+    for _ in range(8):
+        residual = np.linalg.norm(scale * offsets + centre + shift - target, axis=1)
+        # Starts as wide as half the matches need, then closes in on the good ones.
+        scatter = max(tolerance, float(np.median(residual)))
+        spread = scatter if spread is None else min(spread, scatter)
+        weight = np.clip(1.0 - (residual / (4.0 * spread)) ** 2, 0.0, None) ** 2
+        total = weight.sum()
+        if total < 1e-6:
+            break
+        mean_source = weight @ offsets / total
+        mean_target = weight @ (target - centre) / total
+        about_source, about_target = offsets - mean_source, target - centre - mean_target
+        power = float(weight @ (about_source**2).sum(1))
+        if power > 1e-6:
+            scale = float(weight @ (about_source * about_target).sum(1)) / power
+        shift = mean_target - scale * mean_source
+    inliers = int(np.count_nonzero(residual < 4.0 * tolerance))
+    dx, dy = shift + centre - scale * centre
+    return Similarity(scale, float(dx), float(dy)), inliers
+
+
+class Flow:
+    """Sparse optical flow (pyramidal Lucas-Kanade) between consecutive images of a stream."""
+
+    WINDOW, LEVELS = (15, 15), 3
+
+    def __init__(self) -> None:
+        self._grey: np.ndarray | None = None
+
+    def follow(self, image: np.ndarray, masks: Sequence[MaskRegion]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Follows corners of objects from the previous image to this one, which is kept for the next call.
+
+        Args:
+            image: RGB uint8 (height, width, 3).
+            masks: the objects' visible masks in the PREVIOUS image; empty for objects that need no answer.
+
+        Returns:
+            Per object where corners were and where they are now, two float32 (n, 2); n = 0 for the first image.
+        """
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        before, self._grey = self._grey, grey
+        none = np.empty((0, 2), np.float32)
+        if before is None or before.shape != grey.shape:
+            return [(none, none)] * len(masks)
+        corners = [_corners(before, mask) if mask.area else none for mask in masks]
+        start = np.concatenate([none, *corners])
+        if not len(start):
+            return [(none, none)] * len(masks)
+        end, found, _ = cv2.calcOpticalFlowPyrLK(
+            before, grey, start, None, winSize=self.WINDOW, maxLevel=self.LEVELS, minEigThreshold=1e-3
+        )
+        found = found.ravel() > 0
+        bounds = np.cumsum([0, *map(len, corners)])
+        return [(start[a:b][found[a:b]], end[a:b][found[a:b]]) for a, b in pairwise(bounds)]
+
+
+def _corners(grey: np.ndarray, mask: MaskRegion) -> np.ndarray:
+    """Corners inside a mask, float32 (n, 2); its rim is left out, where half of a patch is background."""
+    inside = mask.clip(*grey.shape)
+    crop = grey[inside.y : inside.y + inside.height, inside.x : inside.x + inside.width]
+    if min(crop.shape) < 4:
+        return np.empty((0, 2), np.float32)
+    core = cv2.erode(np.ascontiguousarray(inside.bits).view(np.uint8), np.ones((5, 5), np.uint8))
+    # Large objects are searched at lower resolution: corners need only be good, not exact.
+    stride = max(1, round(max(crop.shape) / 96))
+    small, core = np.ascontiguousarray(crop[::stride, ::stride]), np.ascontiguousarray(core[::stride, ::stride])
+    apart = max(2, round(math.sqrt(core.size / CORNERS) / 2))
+    found = cv2.goodFeaturesToTrack(small, CORNERS, 0.02, apart, mask=core)
+    if found is None:
+        return np.empty((0, 2), np.float32)
+    return (found.reshape(-1, 2) * stride + (inside.x, inside.y)).astype(np.float32)
+
+
+def flow_step(start: np.ndarray, end: np.ndarray) -> Similarity | None:
+    """The step that followed corners (n, 2) agree on; None where they are too few or disagree."""
+    if len(start) < FEWEST:
+        return None
+    step, inliers = fit_points(start, end)
+    return step if inliers >= max(FEWEST, len(start) // 2) and step.is_plausible() else None
+
+
+def box_step(before: MaskRegion, now: MaskRegion) -> Similarity:
+    """The step between two visible masks when nothing better is known: the shift of their boxes' nearest sides."""
+    x = _nearest_shift(before.x, before.width, now.x, now.width)
+    y = _nearest_shift(before.y, before.height, now.y, now.height)
+    return Similarity(1.0, float(x), float(y))
+
+
+def _nearest_shift(start: int, size: int, start_now: int, size_now: int) -> int:
+    low, high = start_now - start, start_now + size_now - start - size
+    return low if abs(low) <= abs(high) else high

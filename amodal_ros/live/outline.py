@@ -1,0 +1,144 @@
+"""Fitting a remembered shape to the outline that is visible now.
+
+Only the object's own outline counts: where an occluder or the frame's edge cuts the visible mask, the boundary seen
+is theirs, and says no more than that the object goes on behind it.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from amodal_ros.live.motion import Similarity
+from amodal_ros.scene.mask import MaskRegion
+from amodal_ros.scene.occluders import SLOPPY, Surroundings
+
+#: A remembered shape has no detail that a planner needs beyond this many pixels along its longer side.
+FIELD_SIDE = 64
+#: Residuals of this size (pixels) count a quarter: labels of good segmenters are that far off.
+OUTLINE_NOISE = 1.5
+#: How far a fit may leave the predicted pose where the outline says little: shift (pixels), relative scale.
+PRIOR_SHIFT, PRIOR_SCALE = 4.0, 0.04
+#: Outline points per object, and the fewest that are worth a fit.
+OUTLINE_POINTS, FEWEST = 64, 8
+#: Occluders further than this from a visible mask (pixels) do not matter to its outline or its corners.
+AROUND = 24
+
+
+def hiding(surroundings: Surroundings, i: int) -> MaskRegion:
+    """What can hide object i around its visible mask: its labelled occluders, with room for sloppy outlines."""
+    mask = surroundings.masks[i]
+    box = mask.x - AROUND, mask.y - AROUND, mask.width + 2 * AROUND, mask.height + 2 * AROUND
+    return MaskRegion.union_of(surroundings.masks[j].within(*box) for j in surroundings.occluders(i)).grow(2 * SLOPPY)
+
+
+def own_outline(mask: MaskRegion, hidden: MaskRegion, frame_shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Boundary points of a visible mask, split by what they bound.
+
+    Args:
+        mask: the visible mask, inside the frame.
+        hidden: what can hide it (`hiding`).
+        frame_shape: (height, width).
+
+    Returns:
+        The object's own outline, float (n, 2), and the boundary that an occluder or the frame's edge draws, (m, 2).
+    """
+    contours, _ = cv2.findContours(
+        np.ascontiguousarray(mask.bits).view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
+    )
+    boundary = np.concatenate(contours).reshape(-1, 2)
+    boundary = boundary[:: max(1, len(boundary) // OUTLINE_POINTS)] + np.array([mask.x, mask.y])
+    height, width = frame_shape
+    cut = ((boundary <= 0) | (boundary >= (width - 1, height - 1))).any(1) | lies_on(hidden, boundary)
+    return boundary[~cut].astype(np.float64), boundary[cut].astype(np.float64)
+
+
+def lies_on(mask: MaskRegion, xy: np.ndarray) -> np.ndarray:
+    """Which points, (n, 2), lie on a mask: bool (n,)."""
+    column, row = (np.rint(xy).astype(int) - (mask.x, mask.y)).T
+    on = (column >= 0) & (row >= 0) & (column < mask.width) & (row < mask.height)
+    on[on] = mask.bits[row[on], column[on]]
+    return on
+
+
+class ShapeField:
+    """A shape's signed distance field (negative inside), small enough to be kept with every remembered shape."""
+
+    PAD = 8
+    MOST_BYTES = 4 * (FIELD_SIDE + 1 + 2 * PAD) ** 2
+
+    def __init__(self, shape: MaskRegion) -> None:
+        tight = shape.trim()
+        step = max(1.0, max(tight.width, tight.height) / FIELD_SIDE)
+        size = (max(1, round(tight.width / step)), max(1, round(tight.height / step)))
+        grey = np.ascontiguousarray(tight.bits).view(np.uint8) * np.uint8(255)
+        small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA) if step > 1 else grey
+        small = np.pad(small >= 128, self.PAD).view(np.uint8)
+        outside = cv2.distanceTransform(1 - small, cv2.DIST_L2, 5)
+        inside = cv2.distanceTransform(small, cv2.DIST_L2, 5)
+        # Both count from the nearest pixel centre of the other side: the boundary lies half a pixel before it.
+        self.values = (np.where(small, 0.5 - inside, outside - 0.5) * step).astype(np.float32)
+        self._scale_xy = np.array([size[0] / tight.width, size[1] / tight.height])
+        self._origin = np.array([tight.x, tight.y]) - 0.5
+
+    def sample(self, xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Distance to the outline in pixels, (n,), and its gradient, (n, 2), at points (n, 2)."""
+        at = (xy - self._origin) * self._scale_xy - 0.5 + self.PAD
+        limit = np.array(self.values.shape[::-1]) - 1.001
+        at = np.clip(at, 0.0, limit)
+        corner = at.astype(int)
+        fx, fy = (at - corner).T
+        column, row = corner.T
+        v00, v10 = self.values[row, column], self.values[row, column + 1]
+        v01, v11 = self.values[row + 1, column], self.values[row + 1, column + 1]
+        top, bottom = v00 + fx * (v10 - v00), v01 + fx * (v11 - v01)
+        gradient = np.stack([(1 - fy) * (v10 - v00) + fy * (v11 - v01), bottom - top], 1) * self._scale_xy
+        return top + fy * (bottom - top), gradient
+
+
+def fit_outline(
+    field: ShapeField, pose: Similarity, outline: np.ndarray, cut: np.ndarray, iterations: int = 4
+) -> Similarity:
+    """Moves a remembered shape so that the outline visible now lies on the shape's outline.
+
+    Gauss-Newton on scale and shift, Geman-McClure weights, held to `pose` where the outline does not say.
+
+    Args:
+        field: the remembered shape.
+        pose: predicted map from the shape's image to this one.
+        outline: the object's own outline in this image, float (n, 2).
+        cut: boundary points drawn by occluders, float (m, 2): they must lie inside the shape, no more.
+
+    Returns:
+        The refined map; `pose` itself when there is next to no outline.
+    """
+    if len(outline) < FEWEST:
+        return pose
+    points = np.concatenate([outline, cut])
+    is_cut = np.arange(len(points)) >= len(outline)
+    back = pose.inverse()
+    centre = points.mean(0)
+    radius = max(1.0, float(np.abs(points - centre).max()))
+    offsets = (points - centre) / radius
+    # The inverse map at a point is (predicted + d_shift) + d_scale * offset, in the shape's own pixels.
+    predicted = back.points(points)
+    unknown = np.zeros(3)  # d_scale * radius, d_shift x, d_shift y
+    prior = len(points) / 16 / np.array([PRIOR_SCALE * radius * back.scale, *[PRIOR_SHIFT * back.scale] * 2]) ** 2
+    noise = OUTLINE_NOISE * back.scale
+    for _ in range(iterations):
+        distance, gradient = field.sample(predicted + unknown[0] * offsets + unknown[1:])
+        distance = np.where(is_cut, np.maximum(distance, 0.0), distance)
+        weight = 1.0 / (1.0 + (distance / noise) ** 2) ** 2 / noise**2
+        weight[is_cut & (distance <= 0.0)] = 0.0
+        jacobian = np.column_stack([(gradient * offsets).sum(1), gradient])
+        normal = (jacobian * weight[:, None]).T @ jacobian + np.diag(prior)
+        change = np.linalg.solve(normal, -(jacobian * weight[:, None]).T @ distance - prior * unknown)
+        unknown = unknown + change
+        if np.abs(change).max() < 0.05 * back.scale:
+            break
+    scale = back.scale + unknown[0] / radius
+    shift = back.points(centre) + unknown[1:] - scale * centre
+    if scale <= 0:
+        return pose
+    refined = Similarity(scale, float(shift[0]), float(shift[1])).inverse()
+    return refined if refined.is_plausible() else pose

@@ -1,0 +1,306 @@
+"""`LiveSession`: every frame answered at once, completions refined behind it by one worker."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from amodal_ros.completion.errors import Interrupted
+from amodal_ros.live.figures import Figures
+from amodal_ros.live.schedule import Schedule
+from amodal_ros.live.tracks import Request, Tracks
+from amodal_ros.scene.frame import Answer, Completion, Frame, Source
+from amodal_ros.scene.mask import MaskRegion
+from amodal_ros.scene.occluders import Occluders, Surroundings
+
+#: A stamp further back than this is a clock that jumped (a bag that loops), not jitter (seconds).
+CLOCK_JUMP = 0.5
+#: After a call of the model that raised, the worker waits this long, doubling up to the longest (seconds).
+RETRY, LONGEST_RETRY = 0.1, 5.0
+#: Of the worker's thread, where 0 is the answering thread's and 19 the most modest.
+NICENESS = 10
+
+
+class Pipeline(Protocol):
+    """What the session needs of `amodal_ros.completion.AmodalPipeline`."""
+
+    name: str
+
+    def complete(
+        self,
+        image: np.ndarray,
+        visible: Sequence[MaskRegion],
+        context: Sequence[MaskRegion] = (),
+        *,
+        depth: np.ndarray | None = None,
+        seed: int = 0,
+        on_error: str = "raise",
+        should_stop: Callable[[], bool] = lambda: False,
+        surroundings: Surroundings | None = None,
+    ) -> Sequence[Completion | None]: ...
+
+
+@dataclass
+class _Scene:
+    """The latest frame, its answers so far, and who needs the model most."""
+
+    frame: Frame
+    surroundings: Surroundings
+    answers: list[Answer]
+    era: int
+
+
+class LiveSession:
+    """Answers every object of every frame in bounded time from memory; a worker spends the compute behind it.
+
+    Each answer is UNOCCLUDED, INFERRED (completed on this image), PROPAGATED (completed earlier and moved with the
+    object) or GEOMETRIC (no completion explains the object yet).
+
+    Args:
+        pipeline: completes objects; shared with nobody else while the session runs.
+        occluders: what can hide an object (`Surroundings`).
+        budget: share of the time that the model may work, in (0, 1].
+        batch: objects per call of the model.
+        patience: how long `answer` may wait for completions of its own frame, in seconds since it was called; it
+            waits only while the model has lately been fast enough.
+        schedule: who gets the model first, and who never.
+        in_line: instead of a worker, complete this many objects within every `answer`: same frames, same decisions,
+            whatever the wall clock. For tests and evaluation.
+        seed: of every completion: the same object keeps its noise, which steadies its mask.
+
+    Raises:
+        ValueError: a parameter is out of range.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        *,
+        occluders: Occluders = "instances",
+        budget: float = 1.0,
+        batch: int = 1,
+        patience: float = 0.02,
+        schedule: Schedule | None = None,
+        tracks: Tracks | None = None,
+        in_line: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        if not 0.0 < budget <= 1.0:
+            raise ValueError(f"budget: expected a share in (0, 1], got {budget!r}")
+        if batch < 1:
+            raise ValueError(f"batch: expected at least 1 object, got {batch!r}")
+        if in_line is not None and in_line < 0:
+            raise ValueError(f"in_line: expected at least 0 completions per frame, got {in_line!r}")
+        self.name = pipeline.name
+        self._pipeline = pipeline
+        self._occluders, self._budget, self._batch, self._patience = occluders, budget, batch, patience
+        self._schedule = schedule or Schedule()
+        self._in_line, self._seed = in_line, seed
+        self._lock = threading.Condition()
+        self._tracks = tracks or Tracks()
+        self._scene: _Scene | None = None
+        self._worker: threading.Thread | None = None
+        self._interrupt = threading.Event()
+        self._busy = False
+        self._era = 0  # counts resets: a completion that began before the last one is void
+        self._figures = Figures()
+
+    # --- lifecycle ------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Starts the worker; does nothing when it runs."""
+        with self._lock:
+            if self._worker is not None:
+                return
+            self._interrupt.clear()
+            self._figures = Figures()
+            if self._in_line is None:
+                self._worker = threading.Thread(target=self._work, name="amodal-live", daemon=True)
+                self._worker.start()
+
+    def stop(self) -> None:
+        """Interrupts what runs between two denoising steps, ends the worker and forgets everything."""
+        self._interrupt.set()
+        with self._lock:
+            worker, self._worker = self._worker, None
+            self._lock.notify_all()
+        if worker is not None:
+            worker.join()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets what earlier frames taught and interrupts a completion under way."""
+        with self._lock:
+            self._clear()
+
+    def drain(self, timeout: float | None = None) -> bool:
+        """Waits until the model has nothing left to do for the latest frame; False when that took too long."""
+        with self._lock:
+            return self._lock.wait_for(lambda: not self._busy and not self._urgent(), timeout)
+
+    # --- answering ------------------------------------------------------------------------------------------
+
+    def answer(self, frame: Frame, should_stop: Callable[[], bool] = lambda: False) -> list[Answer]:
+        """One answer per instance, in the frame's order, in bounded time.
+
+        Args:
+            frame: the next image of the stream. A stamp far before the last one clears the memory.
+            should_stop: ends waiting, and completions that run in line.
+        """
+        started = time.perf_counter()
+        surroundings = Surroundings([i.visible for i in frame.instances], frame.shape, self._occluders, frame.depth)
+        with self._lock:
+            if self._scene is not None and frame.stamp < self._scene.frame.stamp - int(CLOCK_JUMP * 1e9):
+                self._clear()
+            self._tracks.observe(frame, surroundings)
+            scene = _Scene(frame, surroundings, [], self._era)
+            scene.answers = [self._answer(scene, i) for i in range(len(frame.instances))]
+            self._scene = scene
+            self._lock.notify_all()
+        if self._in_line is None:
+            self._await(scene, started + self._patience, should_stop)
+        else:
+            self._complete_in_line(scene, self._in_line, should_stop)
+        with self._lock:
+            self._figures.answered(scene.answers, frame.stamp, time.perf_counter() - started)
+            return list(scene.answers)
+
+    def _answer(self, scene: _Scene, i: int) -> Answer:
+        """The best that is known about object i now: nothing hides it, a remembered shape, or the bounded hull."""
+        frame, surroundings = scene.frame, scene.surroundings
+        track = self._tracks.get(frame.instances[i].id)
+        shape = track.best() if track and not surroundings.unoccluded(i) else None
+        if shape is None:
+            completion, stamp = surroundings.geometric(i), frame.stamp
+        else:
+            visible = surroundings.masks[i]
+            hidden = shape.moved & surroundings.feasible(i, shape.moved.box)
+            source = Source.INFERRED if shape.stamp == frame.stamp else Source.PROPAGATED
+            amodal = (visible | hidden).connected_to(visible)
+            occluders = surroundings.occluders(i)
+            completion = Completion(visible, amodal, frame.shape, source, shape.score, shape.agreement, occluders)
+            stamp = shape.stamp
+        ids = tuple(frame.instances[j].id for j in completion.occluders)
+        return Answer(frame.instances[i], completion, stamp, ids)
+
+    def _await(self, scene: _Scene, deadline: float, should_stop: Callable[[], bool]) -> None:
+        """Gives completions of this very frame a chance to be in its answer."""
+        with self._lock:
+            while self._worker is not None and scene is self._scene and not should_stop():
+                left = deadline - time.perf_counter()
+                typical = self._figures.typical_call()
+                if typical is None or typical > left or not (self._busy or self._urgent()):
+                    return
+                self._lock.wait(left)
+
+    def _complete_in_line(self, scene: _Scene, objects: int, should_stop: Callable[[], bool]) -> None:
+        while objects > 0 and not should_stop():
+            with self._lock:
+                chosen = self._urgent()[: min(objects, self._batch)] if scene is self._scene else []
+                requests = self._request(scene, chosen)
+            if not chosen:
+                return
+            self._complete(scene, chosen, requests, should_stop)
+            objects -= len(chosen)
+
+    # --- completing -----------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        """The worker: the most urgent objects of the latest frame, again and again, within the budget."""
+        _yield_to_answers()
+        retry = RETRY
+        while True:
+            with self._lock:
+                self._lock.wait_for(lambda: self._interrupt.is_set() or self._urgent())
+                scene, chosen = self._scene, self._urgent()[: self._batch]
+                if self._interrupt.is_set() or scene is None:
+                    return
+                requests = self._request(scene, chosen)
+                self._busy = True
+            started = time.perf_counter()
+            worked = self._complete(scene, chosen, requests, lambda: False)
+            retry = RETRY if worked else min(2 * retry, LONGEST_RETRY)
+            seconds = time.perf_counter() - started
+            rest = seconds * (1.0 / self._budget - 1.0) if worked else retry
+            if rest > 0 and self._interrupt.wait(rest):
+                return
+
+    def _urgent(self) -> list[int]:
+        scene = self._scene
+        if scene is None:
+            return []
+        tracks = [self._tracks.get(answer.instance.id) for answer in scene.answers]
+        return self._schedule.order(scene.answers, tracks, scene.frame.stamp)
+
+    def _request(self, scene: _Scene, chosen: Sequence[int]) -> list[Request]:
+        return [self._tracks.request(scene.frame.instances[i].id) for i in chosen]
+
+    def _complete(
+        self, scene: _Scene, chosen: list[int], requests: list[Request], should_stop: Callable[[], bool]
+    ) -> bool:
+        """Has the model complete objects of a frame and remembers what came of it; False when it failed."""
+
+        def stop() -> bool:
+            return self._interrupt.is_set() or self._era != scene.era or should_stop()
+
+        frame = scene.frame
+        order = [*chosen, *(i for i in range(len(frame.instances)) if i not in set(chosen))]
+        masks = [scene.surroundings.masks[i] for i in order]
+        results: list[Completion | None] = [None] * len(chosen)
+        error: Exception | None = None
+        interrupted = False
+        started = time.perf_counter()
+        try:
+            results[:] = self._pipeline.complete(
+                frame.image,
+                masks[: len(chosen)],
+                masks[len(chosen) :],
+                depth=frame.depth,
+                seed=self._seed,
+                on_error="skip",
+                should_stop=stop,
+                surroundings=Surroundings(masks, frame.shape, self._occluders, frame.depth),
+            )
+        except Interrupted as stopped:
+            results[: len(stopped.results)], interrupted = stopped.results, True
+        except Exception as raised:  # whatever the model does, the session lives and the objects fall back
+            error = raised
+        with self._lock:
+            self._busy = False
+            for request, result in zip(requests, results):
+                self._tracks.settle(request, result)
+            if scene is self._scene:
+                for i in chosen:
+                    scene.answers[i] = self._answer(scene, i)
+            self._figures.completed(results, time.perf_counter() - started, error, interrupted)
+            self._lock.notify_all()
+        return error is None
+
+    def _clear(self) -> None:
+        self._tracks.clear()
+        self._scene = None
+        self._era += 1
+
+    # --- figures --------------------------------------------------------------------------------------------
+
+    def diagnostics(self) -> Mapping[str, float | int | str]:
+        with self._lock:
+            tracks = self._tracks
+            memory = {"tracks": len(tracks), "memory_mb": tracks.nbytes / 1e6, "identity_jumps": tracks.jumps}
+            return {**self._figures.summary(), **memory}
+
+
+def _yield_to_answers() -> None:
+    """Makes the calling thread step back, so that answering stays first: half of the cores, lower priority."""
+    if sys.platform == "linux":  # priorities are per thread there, per process elsewhere
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+    torch = sys.modules.get("torch")  # a pipeline on torch has imported it; the session itself does not need it
+    if torch is not None:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
