@@ -1,4 +1,4 @@
-"""Synthetic streets with exact truth, drawn from a seed: single scenes, sequences, training crops and the frozen test lists.
+"""Synthetic streets with exact truth, drawn from a seed: scenes, sequences, training crops, frozen test lists.
 
 Every scene comes from one integer. Training draws its seeds from `TRAIN_SEEDS`; the frozen lists use `TEST_SEEDS` and
 `TEST_UNSEEN_SEEDS`, and no seed belongs to two of them.
@@ -44,7 +44,8 @@ class StreetObject:
 
     Attributes:
         id: 1 or more; stable over a sequence.
-        kind: "car", "van", "truck", "bus", "cyclist", "pedestrian", "pole", "tree", "sign", "fence"; other kinds in unseen scenes.
+        kind: "car", "van", "truck", "bus", "cyclist", "pedestrian", "pole", "tree", "sign" or "fence"; in unseen scenes
+            others (`street_world.kinds`).
         amodal: the whole object; may leave the frame, and is drawn to half a frame beyond each edge.
         visible: what of it the camera sees, inside the frame; may be empty.
         depth: distance of its middle from the camera in metres.
@@ -82,8 +83,8 @@ class StreetFrame:
     Attributes:
         image: RGB uint8 (height, width, 3).
         objects: nearest first: no object hides one that comes before it.
-        depth: distance along the optical axis, float32 (height, width) in metres, 0 in the sky. Exact for ground and walls;
-            of an object, every face has its mean distance.
+        depth: distance along the optical axis, float32 (height, width) in metres, 0 in the sky. Exact for ground and
+            walls; of an object, every face has its mean distance.
         stamp: nanoseconds.
         seed: the scene's number; label noise follows from it and the stamp.
     """
@@ -103,10 +104,10 @@ class StreetFrame:
         """What a segmenter upstream would give: visible masks with ids, disjoint, nearest first.
 
         Args:
-            labels: "things" for vehicles, people and animals only, so that poles, trees, signs and fences hide without being
-                labelled; "all" for these too.
-            noise: 0 for exact masks, up to 3 for what `street_world.label_noise.roughen` does to them. With noise an object
-                can be missing: nothing of it was left, or (level 3) a neighbour took it over.
+            labels: "things" for vehicles, people and animals only, so that poles, trees, signs and fences hide without
+                being labelled; "all" for these too.
+            noise: 0 for exact masks, up to 3 for what `street_world.label_noise.roughen` does to them. With noise an
+                object can be missing: nothing of it was left, or (level 3) a neighbour took it over.
 
         Raises:
             ValueError: unknown `labels` or `noise`.
@@ -154,8 +155,8 @@ def sequence(
 ) -> Iterator[StreetFrame]:
     """A drive: frames one after another, with ids that stay with their objects.
 
-    Vehicles cross, come towards the camera, lead it and stand parked; people walk and ride; poles, trees, signs and fences
-    hide them for a while. `StreetFrame.stamp` is frame / rate in nanoseconds.
+    Vehicles cross, come towards the camera, lead it and stand parked; people walk and ride; poles, trees, signs and
+    fences hide them for a while. `StreetFrame.stamp` is frame / rate in nanoseconds.
 
     Args:
         seed: the drive's number, 0 or more.
@@ -210,8 +211,9 @@ def crop_sample(
         alone: one unhidden object before a plain background, instead of a street where others may hide it.
 
     Returns:
-        (image, ids, kinds): RGB uint8 (r, r, 3); int32 (r, r) visible instances, 0 where there is none, poles, trees, signs and
-        fences included; `kinds[i]` is the kind of id i + 1. Id 1 is the object that the crop is about, and may be wholly hidden.
+        (image, ids, kinds): RGB uint8 (r, r, 3); int32 (r, r) visible instances, 0 where there is none, poles, trees,
+        signs and fences included; `kinds[i]` is the kind of id i + 1. Id 1 is the object that the crop is about, and
+        may be wholly hidden.
     """
     street = Street(
         layout.shared_backdrop(int(rng.integers(layout.SHARED_BACKDROPS))), layout.drawn_light(rng), Sensor.drawn(rng)

@@ -59,7 +59,10 @@ class Backdrop:
     def _ground(self, rng, length: float) -> Polygons:
         near, far, road = -30.0, FAR, self.road
         edge = road + self.pavement
-        strip = lambda x0, x1, z0, z1: [(x0, 0, z0), (x0, 0, z1), (x1, 0, z1), (x1, 0, z0)]  # noqa: E731
+
+        def strip(x0, x1, z0, z1):
+            return [(x0, 0, z0), (x0, 0, z1), (x1, 0, z1), (x1, 0, z0)]
+
         flats = Polygons()
         flats.add(strip(-edge, edge, near, far), self.paving)
         slab = shade(self.paving, 0.88)
@@ -103,18 +106,14 @@ class Backdrop:
         height, wall = rng.uniform(3.5, 17), pick(rng, WALL)
         z1, back = z0 + deep, front + side * 14
         building = self.buildings
-        flank = lambda a, b, y0, y1: [
-            (front, y0, z0 + a),
-            (front, y0, z0 + b),
-            (front, y1, z0 + b),
-            (front, y1, z0 + a),
-        ]  # noqa: E731
-        gable = lambda a, b, y0, y1: [
-            (front + side * a, y0, z0),
-            (front + side * b, y0, z0),
-            (front + side * b, y1, z0),
-            (front + side * a, y1, z0),
-        ]  # noqa: E731
+
+        def flank(a, b, y0, y1):
+            return [(front, y0, z0 + a), (front, y0, z0 + b), (front, y1, z0 + b), (front, y1, z0 + a)]
+
+        def gable(a, b, y0, y1):
+            left, right = front + side * a, front + side * b
+            return [(left, y0, z0), (right, y0, z0), (right, y1, z0), (left, y1, z0)]
+
         for wide, surface, light in ((14.0, gable, 0.82), (deep, flank, 1.0)):
             tone = shade(wall, light)
             building.add(surface(0, wide, 0, height), tone)

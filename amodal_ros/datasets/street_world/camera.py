@@ -1,6 +1,7 @@
 """A pinhole camera over a flat ground, and where things stand on it.
 
-World and camera axes: X to the right, Y up from the ground, Z forward; metres. Pixel (0, 0) is the centre of the first pixel.
+World and camera axes: X to the right, Y up from the ground, Z forward; metres. Pixel (0, 0) is the first pixel's
+centre.
 """
 
 from __future__ import annotations

@@ -6,10 +6,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from amodal_ros.datasets.street_world import furniture, people, unseen, vehicles
+from amodal_ros.datasets.street_world import cars, furniture, large_vehicles, people, unseen, unseen_furniture
 from amodal_ros.datasets.street_world.shape import Shape
 
-VEHICLES = {"car": vehicles.car, "van": vehicles.van, "truck": vehicles.truck, "bus": vehicles.bus}
+VEHICLES = {"car": cars.car, "van": large_vehicles.van, "truck": large_vehicles.truck, "bus": large_vehicles.bus}
 WALKERS = {"cyclist": people.cyclist, "pedestrian": people.pedestrian}
 FURNITURE = {"pole": furniture.pole, "tree": furniture.tree, "sign": furniture.sign, "fence": furniture.fence}
 
@@ -21,7 +21,12 @@ UNSEEN_VEHICLES = {
     "camper": unseen.camper,
 }
 UNSEEN_WALKERS = {"scooter": unseen.scooter, "dog": unseen.dog, "pushchair": unseen.pushchair}
-UNSEEN_FURNITURE = {"column": unseen.column, "bin": unseen.bin_, "conifer": unseen.conifer, "planter": unseen.planter}
+UNSEEN_FURNITURE = {
+    "column": unseen_furniture.column,
+    "bin": unseen_furniture.bin_,
+    "conifer": unseen_furniture.conifer,
+    "planter": unseen_furniture.planter,
+}
 
 BUILDERS = VEHICLES | WALKERS | FURNITURE | UNSEEN_VEHICLES | UNSEEN_WALKERS | UNSEEN_FURNITURE
 LABELLED = frozenset(VEHICLES | WALKERS | UNSEEN_VEHICLES | UNSEEN_WALKERS)

@@ -1,4 +1,4 @@
-"""Visible masks as a real segmenter would give them: ragged, with gaps, leaking into neighbours, sometimes merged with one."""
+"""Visible masks as a real segmenter would give them: ragged, with gaps, leaking, sometimes merged with a neighbour."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def roughen(
 ) -> dict[int, MaskRegion]:
     """Noisy versions of disjoint masks; they stay disjoint and inside the frame.
 
-    Level 1 wobbles the outline by one or two pixels; 2 wobbles it more, cuts gaps and lets some masks leak into what is beside
-    them; 3 does all of it more strongly and may merge two neighbours: the larger takes the smaller's pixels.
+    Level 1 wobbles the outline by one or two pixels; 2 wobbles it more, cuts gaps and lets some masks leak into what is
+    beside them; 3 does all of it more strongly and may merge two neighbours: the larger takes the smaller's pixels.
 
     Args:
         masks: visible masks by id, nearest first; where two noisy masks claim a pixel, the nearer has it.
@@ -57,7 +57,7 @@ def roughen(
 
 
 def _wobble(mask: MaskRegion, level: int, rng: np.random.Generator) -> MaskRegion:
-    """Blur the mask, add smooth noise, and threshold it again; thin parts get lost as they do in low-resolution mask heads."""
+    """Blur, add smooth noise, threshold: thin parts get lost, as they do in a low-resolution mask head."""
     sigma = min(0.7 * level, 0.06 * np.sqrt(mask.area))
     pad = int(np.ceil(3 * sigma)) + 1
     soft = cv2.GaussianBlur(np.pad(mask.bits, pad).astype(np.float32), (0, 0), max(sigma, 0.3))

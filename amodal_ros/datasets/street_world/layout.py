@@ -85,7 +85,7 @@ def shared_backdrop(key: int) -> Backdrop:
 
 
 def furnish(street: Street, rng: np.random.Generator, objects: int, unseen: bool) -> None:
-    """Vehicles on the road and parked along it, people, street furniture, and then something in front of some of them."""
+    """Vehicles on the road and parked, people, street furniture, and then something in front of some of them."""
     vehicles, people, hiders = kind_names(unseen)
     hiding = max(1, int(objects * rng.uniform(0.3, 0.45)))
     for _ in range(6 * objects):

@@ -1,4 +1,4 @@
-"""Colours (RGB) that vehicles, clothes and buildings share, so that colour alone tells no object from what is behind it."""
+"""Colours (RGB) that objects and buildings share, so that colour alone tells no object from what is behind it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drawing one shape, its shadow, and the camera's own defects. All drawing is fixed-point, so that a seed means one image."""
+"""Drawing one shape, its shadow, and the camera's defects. Drawing is fixed-point, so that a seed means one image."""
 
 from __future__ import annotations
 
@@ -75,7 +75,10 @@ def draw(
     depth = np.zeros(canvas.shape[:2], np.float32) if with_depth else None
     offset = np.array((0.5 - x0, 0.5 - y0))
     corners = (pixels + offset) * SUPERSAMPLING - 0.5
-    cut = lambda points: fixed_point((camera.project(clip_near(points)) + offset) * SUPERSAMPLING - 0.5)  # noqa: E731
+
+    def cut(points):
+        return fixed_point((camera.project(clip_near(points)) + offset) * SUPERSAMPLING - 0.5)
+
     _paint(parts, pose, world, corners, reach * SUPERSAMPLING, sun, cut, canvas, depth)
 
     small = cv2.resize(canvas, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
@@ -206,7 +209,7 @@ def blend(image: np.ndarray, sprite: Sprite) -> None:
 
 
 def shadow(shade: np.ndarray, shape: Shape, pose: Pose, camera: Camera, eye: Pose, sun: Sun) -> None:
-    """Darken `shade` (uint8, 255 is full light) where the object keeps the sun, or the sky near its foot, from the ground."""
+    """Darken `shade` (uint8, 255 is full light) where the object keeps the sun, or near its foot the sky, away."""
     points = pose.to_parent(_arrays(shape).points)
     high = np.clip(points[:, 1], 0, 4.0)
     turned = Pose(sun.shift_x, sun.shift_z).seen_from(Pose(yaw=eye.yaw))
@@ -230,7 +233,7 @@ def _noise_bank() -> np.ndarray:
 
 @dataclass(frozen=True)
 class Sensor:
-    """What the camera does to a clean image: colour cast and exposure, blur (sigma, pixels), noise (sigma, grey levels)."""
+    """What the camera does to a clean image: gain, lift (grey levels), blur and noise (sigmas in pixels, grey levels)."""
 
     gain: tuple[float, float, float]
     lift: float

@@ -1,4 +1,4 @@
-"""A shape: coloured faces, hulls and capsules in an object's own axes (forward, up, right; metres, origin on the ground)."""
+"""A shape: coloured faces, hulls and capsules in an object's own axes (forward, up, right; metres from the ground)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ FACE, HULL, CAPSULE = 0, 1, 2
 class Shape:
     """What an object looks like from anywhere.
 
-    Primitives are drawn in the order added, faces that look away are left out, so every solid must be convex, and whatever
-    lies on a solid comes after it. `part` opens a new group: groups are drawn from far to near.
+    Primitives are drawn in the order added, faces that look away are left out, so every solid must be convex, and
+    whatever lies on a solid comes after it. `part` opens a new group: groups are drawn from far to near.
 
     Attributes:
         length, width: the footprint on the ground in metres.
@@ -98,7 +98,7 @@ class Shape:
             self.face([(x0, y, left), (x1, y, left), (x1, y, right), (x0, y, right)], colour, centre)
 
     def flank(self, outline: Sequence[tuple[float, float]], half, colour: Colour, lit: float = 1.0) -> None:
-        """The same flat patch (forward, up) on both flanks; `half` is their half width, a number or a function of up."""
+        """The same flat patch (forward, up) on both flanks; `half`: their half width, a number or a function of up."""
         reach = half if callable(half) else lambda _: half
         for sign in (-1, 1):
             self.face(

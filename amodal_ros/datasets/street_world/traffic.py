@@ -52,7 +52,7 @@ def _has_room(street: Street, thing: Thing, drive: Drive, seconds: float) -> boo
     for t in np.arange(0.0, seconds + CHECK_EVERY, CHECK_EVERY):
         eye = drive.at(t)
         mine = layout.footprint(thing.shape(), thing.at(t))
-        if layout.gap(mine, CAR + (eye.x, eye.z)) < GAP:
+        if layout.gap(mine, CAR + np.array((eye.x, eye.z))) < GAP:
             return False
         if thing.speed == 0.0 and not street.backdrop.is_open(mine):
             return False
