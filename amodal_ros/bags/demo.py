@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import rclpy
@@ -28,7 +26,6 @@ from amodal_ros.bags.files import BagError, BagReader, BagWriter
 from amodal_ros.bags.make import CAMERA_TOPIC, COMPRESSED_TOPIC, IMAGE_TOPIC, LABELS_TOPIC, write_frames
 from amodal_ros.bags.messages import INSTANCES, typestore
 from amodal_ros.bags.pictures import write_overlays, write_video
-from amodal_ros.bags.play import Played, play
 from amodal_ros.bags.record import Recorder
 from amodal_ros.bags.report import Run, summarise, table
 from amodal_ros.bags.sources import streets_frames
@@ -39,6 +36,8 @@ DIAGNOSTICS_TOPIC = "/diagnostics"
 RATE = 10.0  # Hz of the synthetic drive
 START_DEADLINE = 120.0  # seconds for the node to be ready: a large model loads slowly
 SETTLE_DEADLINE = 60.0  # seconds beyond the bag's own for the player's start, the last answer, the final counters
+IDLE = ("unconfigured", "inactive")  # lifecycle states of a node that failed to start
+IDLE_REPORTS = 5  # a starting node passes through these states in much less than as many reports (seconds)
 STOP_DEADLINE = 15.0  # seconds for the node to end when asked to
 
 
@@ -86,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
     args = _arguments(argv)
     try:
         found = _demo(args)
-    except (BagError, DemoError) as error:
+    except (ValueError, OSError, DemoError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     for problem in found:
@@ -107,7 +106,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--image", metavar="TOPIC", help="the bag's image topic, if not /camera/image_raw")
     parser.add_argument("--instance-mask", metavar="TOPIC", default=LABELS_TOPIC, help="the bag's label maps")
     parser.add_argument("--seconds", type=float, default=20.0, help="length of the synthetic drive")
-    parser.add_argument("--objects", type=int, default=10, help="tracked objects in the synthetic drive, about")
+    parser.add_argument(
+        "--objects", type=int, default=24, help="things along the way; about a third is in view at once"
+    )
     parser.add_argument("--seed", type=int, default=0, help="another seed is another drive")
     return parser.parse_args(argv)
 
@@ -119,10 +120,10 @@ def _demo(args: argparse.Namespace) -> list[str]:
     topics = Topics.of(bag, args.image, args.instance_mask)
     answers = args.out / "answers"
     print(f"[2/4] the node answers ({args.model}), {args.out / 'node.log'} has its log", flush=True)
-    replayed = _replay(bag, answers, topics, _node_command(topics, args.model, args.param), args.out / "node.log")
+    _replay(bag, answers, topics, _node_command(topics, args.model, args.param), args.out)
     print("[3/4] comparing", flush=True)
     run = Run(bag, answers, topics.image, topics.labels, topics.camera, ANSWERS_TOPIC, DIAGNOSTICS_TOPIC)
-    summary = summarise(run, asdict(replayed))
+    summary = summarise(run)
     (args.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     print("[4/4] drawing", flush=True)
     write_overlays(bag, topics.image, run.arrays, args.out)
@@ -137,7 +138,10 @@ def _clear(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for name in ("drive", "answers"):
         shutil.rmtree(out / name, ignore_errors=True)
-    for path in [*out.glob("overlay_*.png"), *(out / name for name in ("video.mp4", "summary.json", "node.log"))]:
+    for path in [
+        *out.glob("overlay_*.png"),
+        *(out / name for name in ("video.mp4", "summary.json", "node.log", "player.log")),
+    ]:
         path.unlink(missing_ok=True)
 
 
@@ -159,12 +163,16 @@ def _node_command(topics: Topics, model: str, parameters: list[str]) -> list[str
     return command
 
 
-def _replay(bag: Path, answers: Path, topics: Topics, command: list[str], log: Path) -> Played:
+def _player_command(bag: Path, topics: Topics) -> list[str]:
+    command = [sys.executable, "-m", "amodal_ros.cli", "bag", "play", str(bag)]
+    return [*command, "--topics", *topics.played, "--wait-for", topics.image, topics.labels]
+
+
+def _replay(bag: Path, answers: Path, topics: Topics, node_command: list[str], out: Path) -> None:
     """Play the bag to a running node and record what it says.
 
     Raises:
-        DemoError: the node ended, or was not ready in time.
-        BagError: the player could not play.
+        DemoError: a process ended early, or was not ready or done in time.
     """
     recorded = {ANSWERS_TOPIC: INSTANCES, DIAGNOSTICS_TOPIC: "diagnostic_msgs/msg/DiagnosticArray"}
     if topics.camera:
@@ -174,23 +182,31 @@ def _replay(bag: Path, answers: Path, topics: Topics, command: list[str], log: P
     with (
         BagWriter(answers) as writer,
         _Listener(writer, recorded) as listener,
-        _NodeProcess(command, log) as node,
-        ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
+        _Process("the node", node_command, out / "node.log") as node,
         tqdm(total=total, unit=" answers") as bar,
     ):
         bar.set_description("waiting for the node")
-        node.spin_until(listener, lambda: listener.hears(topics.image, topics.labels), START_DEADLINE)
+        _spin_until(lambda: listener.hears(topics.image, topics.labels), START_DEADLINE, listener, node)
         bar.set_description("playing")
-        player = pool.submit(play, bag, topics=topics.played, wait_for=[topics.image, topics.labels])
+        with _Process("the player", _player_command(bag, topics), out / "player.log") as player:
 
-        def finished() -> bool:
-            bar.update(listener.answers - bar.n)
-            if not player.done():
-                listener.reports = 0
-            return player.done() and (player.exception() is not None or listener.nothing_waits())
+            def finished() -> bool:
+                bar.update(listener.answers - bar.n)
+                if not player.ended():
+                    listener.reports = 0
+                return player.ended() and listener.nothing_waits()
 
-        node.spin_until(listener, finished, seconds + SETTLE_DEADLINE)
-        return player.result()
+            _spin_until(finished, seconds + SETTLE_DEADLINE, listener, node)
+
+
+def _spin_until(done: Callable[[], bool], seconds: float, listener: _Listener, node: _Process) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        listener.spin_once()
+        if node.ended() or listener.idle_reports > IDLE_REPORTS:
+            raise DemoError(f"the node did not start or has stopped; the end of its log:\n{node.tail()}")
+        if time.monotonic() > deadline:
+            raise DemoError(f"not done within {seconds:.0f} s; the end of the node's log:\n{node.tail()}")
 
 
 class _Listener:
@@ -205,6 +221,7 @@ class _Listener:
         self._recorder = Recorder(self._node, bag, topics, self._remember)
         self._counters: dict[str, str] = {}
         self.reports = 0  #: how often the node has told its figures; may be set back
+        self.idle_reports = 0  #: how often in a row it has told that it is not active and not on its way there
 
     def __enter__(self) -> _Listener:
         return self
@@ -233,20 +250,23 @@ class _Listener:
         if topic == DIAGNOSTICS_TOPIC:
             message = typestore().deserialize_cdr(raw, "diagnostic_msgs/msg/DiagnosticArray")
             for status in message.status:
+                values = {pair.key: pair.value for pair in status.values}
                 if status.name == f"{NODE}: answers":
-                    self._counters = {pair.key: pair.value for pair in status.values}
+                    self._counters = values
                     self.reports += 1
+                elif status.name == f"{NODE}: model":
+                    self.idle_reports = self.idle_reports + 1 if values["state"] in IDLE else 0
 
 
-class _NodeProcess:
-    """The node as a process; its log goes to a file."""
+class _Process:
+    """A process whose output goes to a file, stopped with the block."""
 
-    def __init__(self, command: list[str], log: Path) -> None:
-        self._log = log
+    def __init__(self, name: str, command: list[str], log: Path) -> None:
+        self._name, self._log = name, log
         self._file = log.open("w")
         self._process = subprocess.Popen(command, stdout=self._file, stderr=subprocess.STDOUT)
 
-    def __enter__(self) -> _NodeProcess:
+    def __enter__(self) -> _Process:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -258,21 +278,19 @@ class _NodeProcess:
             self._process.wait()
         self._file.close()
 
-    def spin_until(self, listener: _Listener, done: Callable[[], bool], seconds: float) -> None:
-        """Let the listener work until `done`.
+    def ended(self) -> bool:
+        """Whether it ended well.
 
         Raises:
-            DemoError: the node ended, or `seconds` passed.
+            DemoError: it ended otherwise.
         """
-        deadline = time.monotonic() + seconds
-        while not done():
-            listener.spin_once()
-            if self._process.poll() is not None:
-                raise DemoError(f"the node ended with {self._process.returncode}:\n{self._tail()}")
-            if time.monotonic() > deadline:
-                raise DemoError(f"the node was not done within {seconds:.0f} s:\n{self._tail()}")
+        status = self._process.poll()
+        if status:
+            raise DemoError(f"{self._name} ended with {status}:\n{self.tail()}")
+        return status == 0
 
-    def _tail(self) -> str:
+    def tail(self) -> str:
+        """The last lines of its output."""
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-15:])
 
 

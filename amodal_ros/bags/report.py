@@ -28,6 +28,7 @@ from amodal_ros.scene import Source
 FORMAT = 1  #: goes up when a key of summary.json goes or changes its meaning
 SANE_IOU = 0.5  #: a lower mean IoU with the truth is no poor answer but a fault
 OCCLUSION_EDGES = (0.0, 0.1, 0.3, 0.5, 0.8, 1.0)
+ANY = 2**31  # objects
 PERCENTILES = (50, 95, 99)
 
 
@@ -56,11 +57,16 @@ class Run:
         return {nanoseconds(message.header.stamp): message for _, message in _messages(self.recorded, self.answers)}
 
     @cached_property
+    def arrivals(self) -> dict[int, int]:
+        """When image and label map were out (ns, wall time), by stamp; empty if the bag has no camera info."""
+        if self.camera is None:
+            return {}
+        return {nanoseconds(m.header.stamp): time for time, m in _messages(self.recorded, self.camera)}
+
+    @cached_property
     def latencies(self) -> np.ndarray:
         """Seconds from image and label map being out to the answer's arrival, both seen by one subscriber."""
-        if self.camera is None:
-            return np.zeros(0)
-        began = {nanoseconds(m.header.stamp): time for time, m in _messages(self.recorded, self.camera)}
+        began = self.arrivals
         ended = ((nanoseconds(m.header.stamp), time) for time, m in _messages(self.recorded, self.answers))
         return np.array([(time - began[stamp]) * 1e-9 for stamp, time in ended if stamp in began])
 
@@ -74,11 +80,8 @@ class Run:
         return last
 
 
-def summarise(run: Run, replay: dict[str, float]) -> dict[str, object]:
+def summarise(run: Run) -> dict[str, object]:
     """All figures of a run; see `docs/bags.md`.
-
-    Args:
-        replay: the player's own figures.
 
     Raises:
         BagError: a bag cannot be read.
@@ -93,7 +96,7 @@ def summarise(run: Run, replay: dict[str, float]) -> dict[str, object]:
         "machine": _machine(),
         "model": run.counters.get("model", {}),
         "input": {"bag": str(run.played), "frames": played, "seconds": seconds, **_size(run)},
-        "replay": replay,
+        "replay": _replay(run.arrivals),
         "frames": {
             "played": played,
             "received": int(counters.get("received", 0)),
@@ -131,8 +134,8 @@ def table(summary: dict[str, object]) -> str:
         "dropped": dropped,
         "objects": f"{objects['answered']} of {objects['tracks']} tracks: {sources}",
         "occlusion": bins,
-        "latency, ms": _latency_text(summary["latency_ms"]),
-        "stages, ms": f"{stages} (p50 / p95)" if stages else "unknown",
+        "end to end": _latency_text(summary["latency_ms"]),
+        "in the node": f"{stages} ms (p50 / p95)" if stages else "unknown",
     }
     lines = [f"{name:12} {value}" for name, value in rows.items()]
     if summary["accuracy"] is not None:
@@ -163,7 +166,7 @@ def _wrong_answers(run: Run) -> Iterator[str]:
         array = run.arrays.get(nanoseconds(message.header.stamp))
         if array is None or found > 3:
             continue
-        labelled = {instance.id: instance.visible for instance in cut_instances(labels_of(message))}
+        labelled = {instance.id: instance.visible for instance in cut_instances(labels_of(message), max_objects=ANY)}
         for answer in answers_of(array):
             done, wrong = answer.completion, None
             if labelled.get(answer.instance.id) != done.visible:
@@ -185,6 +188,15 @@ def _messages(bag: Path, topic: str) -> Iterator[tuple[int, object]]:
 def _size(run: Run) -> dict[str, int]:
     _, message = next(_messages(run.played, run.labels))
     return {"width": message.width, "height": message.height}
+
+
+def _replay(arrivals: dict[int, int]) -> dict[str, float] | None:
+    """How true to the recording the replay was: the steps between frames, as they arrived, against the stamps'."""
+    if len(arrivals) < 2:
+        return None
+    stamps, times = np.array(sorted(arrivals.items()), np.int64).T
+    drift = (times - times[0]) - (stamps - stamps[0])
+    return {"seconds": float(times[-1] - times[0]) * 1e-9, "latest_ms": float(drift.max()) * 1e-6}
 
 
 def _occlusion(ratios: np.ndarray) -> dict[str, object]:
@@ -210,7 +222,7 @@ def _model_text(model: dict[str, str]) -> str:
 def _latency_text(latency: dict[str, float] | None) -> str:
     if latency is None:
         return "unknown"
-    return "p50 {p50:.1f}, p95 {p95:.1f}, p99 {p99:.1f}, most {max:.1f}, n = {n}".format(**latency)
+    return "p50 {p50:.1f}, p95 {p95:.1f}, p99 {p99:.1f}, most {max:.1f} ms, n = {n}".format(**latency)
 
 
 def _stages(counters: dict[str, str]) -> dict[str, dict[str, float]]:

@@ -60,7 +60,7 @@ def streets_frames(
     """A synthetic drive with exact truth (`datasets.streets`). Only vehicles, people and animals carry labels.
 
     Args:
-        objects: how many of these are in view, about.
+        objects: things along the way, poles and trees included; about a third is labelled and in view at once.
         size: (width, height) in pixels.
 
     Raises:
@@ -69,7 +69,7 @@ def streets_frames(
     if not (seconds > 0 and 0 < rate <= 1000):
         raise BagError(f"expected seconds above 0 and a rate in (0, 1000], got {seconds} and {rate}")
     frames = sequence(seed, round(seconds * rate), size[::-1], objects, rate)
-    camera = Camera.forsize_text(size[1], size[0])
+    camera = Camera.for_size(size[1], size[0])
     projection = np.array([[camera.focal, 0, camera.cx, 0], [0, camera.focal, camera.cy, 0], [0, 0, 1, 0]], float)
     return (_street_frame(frame, projection) for frame in frames)
 
