@@ -166,7 +166,7 @@ def read_image(path: Path, shape: tuple[int, int] | None = None) -> np.ndarray:
     """
     try:
         with Image.open(path) as file:
-            pixels = np.asarray(file.convert("RGB"))
+            pixels = np.array(file.convert("RGB"))
     except FileNotFoundError:
         raise ValueError("the image is missing") from None
     except (OSError, SyntaxError) as problem:  # SyntaxError is Pillow's word for a broken PNG

@@ -283,8 +283,11 @@ def _read_lines(file: Path) -> list[Any]:
 
 
 def _append(file: Path, row: Any) -> None:
-    with file.open("a") as stream:  # closed after each line: what is recorded is on disk
-        stream.write(json.dumps(row) + "\n")
+    try:
+        with file.open("a") as stream:  # closed after each line: what is recorded is on disk
+            stream.write(json.dumps(row) + "\n")
+    except OSError as problem:
+        raise OSError(f"{file}: {problem.strerror}; the same command goes on from here") from None
 
 
 def _drop_cut_line(file: Path) -> None:
