@@ -64,7 +64,8 @@ def _wobble(mask: MaskRegion, level: int, rng: np.random.Generator) -> MaskRegio
     height, width = soft.shape
     coarse = rng.standard_normal((height // GRAIN + 2, width // GRAIN + 2), np.float32)
     noise = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
-    return MaskRegion.from_full(soft + 0.25 * noise > 0.5, mask.x - pad, mask.y - pad)
+    shift = np.clip(0.25 * noise, -0.45, 0.45)  # only pixels near the outline can change
+    return MaskRegion.from_full(soft + shift > 0.5, mask.x - pad, mask.y - pad)
 
 
 def _blob(mask: MaskRegion, rng: np.random.Generator, size: float) -> MaskRegion:

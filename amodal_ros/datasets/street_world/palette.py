@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from amodal_ros.datasets.street_world.shape import Colour
@@ -26,7 +28,7 @@ RIM: Colour = (158, 160, 164)
 DARK: Colour = (36, 37, 40)
 
 
-def pick(rng: np.random.Generator, colours: list[Colour], spread: float = 14.0) -> Colour:
+def pick(rng: np.random.Generator, colours: Sequence[Colour], spread: float = 14.0) -> Colour:
     """One of the colours, moved a little."""
     r, g, b = colours[int(rng.integers(len(colours)))]
     dr, dg, db = rng.uniform(-spread, spread, 3)

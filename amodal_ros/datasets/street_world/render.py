@@ -233,7 +233,7 @@ def _noise_bank() -> np.ndarray:
 
 @dataclass(frozen=True)
 class Sensor:
-    """What the camera does to a clean image: gain, lift (grey levels), blur and noise (sigmas in pixels, grey levels)."""
+    """What the camera does to a clean image: gain, lift (grey levels), blur and noise (sigma; pixels, grey levels)."""
 
     gain: tuple[float, float, float]
     lift: float

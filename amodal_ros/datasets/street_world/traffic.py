@@ -74,7 +74,7 @@ def _vehicle(rng: np.random.Generator) -> str:
 def _crossing(street: Street, rng: np.random.Generator, drive: Drive, seconds: float) -> tuple[str, Pose, float]:
     """A vehicle on the crossing road: a lane each way, through the middle of the image at some time."""
     way, speed = rng.choice([-1, 1]), rng.uniform(3.0, 8.0)
-    z = street.backdrop.crossing + (2.2 if way < 0 else -2.2) + rng.uniform(-0.3, 0.3)
+    z = (street.backdrop.crossing or 0.0) + (2.2 if way < 0 else -2.2) + rng.uniform(-0.3, 0.3)
     return (
         _vehicle(rng),
         Pose(way * (rng.uniform(-6, 6) - speed * seconds * rng.random()), z, way * LEFT_TO_RIGHT),
