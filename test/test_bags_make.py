@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from bag_frames import HEIGHT, WIDTH, save_folder, scene
+from dataset_fixtures import case_folder, kins
 from PIL import Image
 
 from amodal_ros import cli
@@ -188,50 +188,36 @@ def test_an_existing_out_is_refused(tmp_path, capsys):
 # --- data sets ----------------------------------------------------------------------------------------------------
 
 
-def save_kins(root: Path) -> Path:
-    """One KINS image of 2020 with two cars, the second hidden in its right half, and KITTI's calibration."""
-    images = root / "testing" / "image_2"
-    images.mkdir(parents=True)
-    cv2.imwrite(str(images / "000007.png"), np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
+@pytest.mark.parametrize("version", [2019, 2020])
+def test_make_kins(tmp_path, version):
+    root, out = kins(tmp_path / "kins", version), tmp_path / "bag"
     (root / "calib").mkdir()
     (root / "calib" / "000007.txt").write_text("P2: 700 0 20 0 0 700 12 0 0 0 1 0\n")
-
-    def box(x0: int, y0: int, x1: int, y1: int) -> list[list[int]]:
-        return [[x0, y0, x1, y0, x1, y1, x0, y1]]
-
-    def car(id: int, amodal: list, visible: list, order: int) -> dict:
-        return dict(id=id, image_id=3, category_id=4, a_segm=amodal, i_segm=visible, oco_id=1, ico_id=order,
-                    a_bbox=[0, 0, 1, 1], i_bbox=[0, 0, 1, 1])  # fmt: skip
-
-    content = {
-        "images": [{"id": 3, "file_name": "000007.png", "width": WIDTH, "height": HEIGHT}],
-        "categories": [{"id": 4, "name": "car"}],
-        "annotations": [
-            car(71234, box(20, 4, 36, 20), box(20, 4, 36, 20), 1),
-            car(71235, box(4, 6, 28, 16), box(4, 6, 20, 16), 2),
-        ],
-    }
-    (root / "update_test_2020.json").write_text(json.dumps(content))
-    return root
-
-
-def test_make_kins(tmp_path):
-    root, out = save_kins(tmp_path / "kins"), tmp_path / "bag"
-    assert cli.main(["bag", "make", "kins", str(root), str(out), "--calibration", str(root / "calib")]) == 0
+    args = ["bag", "make", "kins", str(root), str(out), "--option", f"version={version}"]
+    assert cli.main([*args, "--calibration", str(root / "calib")]) == 0
     with BagReader(out) as bag:
         labels = next(bag.records([LABELS_TOPIC])).message()
         info = next(bag.records([CAMERA_TOPIC])).message()
-        front, hidden = answers_of(next(bag.records([TRUTH_TOPIC])).message())
+        car, van = answers_of(next(bag.records([TRUTH_TOPIC])).message())
     assert labels.encoding == "32SC1"
-    assert set(np.unique(labels_of(labels))) == {0, 71234, 71235}
+    assert set(np.unique(labels_of(labels))) == {0, 1, 2}
     assert (info.k[0], info.k[2]) == (700, 20)
-    assert (front.instance.id, front.instance.class_id, front.completion.occlusion_ratio) == (71234, "car", 0)
-    assert hidden.completion.occlusion_ratio == pytest.approx(1 / 3, abs=0.05)
+    assert (car.instance.id, car.instance.class_id) == (1, "car")
+    assert car.completion.occlusion_ratio == pytest.approx(0.5, abs=0.1)
+    assert (van.instance.class_id, van.completion.occlusion_ratio) == ("van", 0)
 
 
-def test_options_reach_the_data_set(tmp_path, capsys):
-    root = save_kins(tmp_path / "kins")
-    args = ["bag", "make", "kins", str(root), str(tmp_path / "bag"), "--option", "version=2019"]
+def test_other_data_sets_number_their_objects(tmp_path):
+    root, out = case_folder(tmp_path / "cases"), tmp_path / "bag"
+    assert cli.main(["bag", "make", "folder", str(root.parent), str(out)]) == 0
+    with BagReader(out) as bag:
+        ids = [int(v) for v in np.unique(labels_of(next(bag.records([LABELS_TOPIC])).message())) if v]
+        truth = [a.instance.id for a in answers_of(next(bag.records([TRUTH_TOPIC])).message())]
+    assert set(truth) < set(ids)  # the occluder is in the label map and has no truth
+
+
+def test_a_data_set_that_is_not_there(tmp_path, capsys):
+    args = ["bag", "make", "kins", str(tmp_path), str(tmp_path / "bag"), "--option", "version=2019"]
     assert cli.main(args) == 1
     assert "instances_val.json" in capsys.readouterr().err
 
@@ -239,3 +225,27 @@ def test_options_reach_the_data_set(tmp_path, capsys):
 def test_an_unknown_data_set_names_those_there_are(tmp_path, capsys):
     assert cli.main(["bag", "make", "kitti", str(tmp_path), str(tmp_path / "bag")]) == 1
     assert "kins" in capsys.readouterr().err
+
+
+# --- synthetic streets --------------------------------------------------------------------------------------------
+
+
+def test_make_streets(tmp_path):
+    args = ["bag", "make", "streets", str(tmp_path / "bag"), "--seconds", "0.4", "--size", "320", "96", "--seed", "5"]
+    assert cli.main(args) == 0
+    with BagReader(tmp_path / "bag") as bag:
+        assert bag.counts[IMAGE_TOPIC] == bag.counts[TRUTH_TOPIC] == 4
+        info = next(bag.records([CAMERA_TOPIC])).message()
+        arrays = [record.message() for record in bag.records([TRUTH_TOPIC])]
+        labels = [labels_of(record.message()) for record in bag.records([LABELS_TOPIC])]
+    assert (info.width, info.height) == (320, 96)
+    assert info.k[0] > 0
+    for array, label in zip(arrays, labels, strict=True):
+        assert [entry.id for entry in array.instances] == [int(v) for v in np.unique(label) if v]
+        assert all(entry.class_id for entry in array.instances)
+
+
+@pytest.mark.parametrize("option", [("--seconds", "0"), ("--rate", "0"), ("--size", "1", "1"), ("--seed", "-1")])
+def test_streets_out_of_range(tmp_path, option):
+    assert cli.main(["bag", "make", "streets", str(tmp_path / "bag"), *option]) == 1
+    assert not (tmp_path / "bag").exists()

@@ -36,6 +36,7 @@ DIAGNOSTICS_TOPIC = "/diagnostics"
 RATE = 10.0  # Hz of the synthetic drive
 START_DEADLINE = 120.0  # seconds for the node to be ready: a large model loads slowly
 SETTLE_DEADLINE = 60.0  # seconds beyond the bag's own for the player's start, the last answer, the final counters
+INPUT_DEPTH = 20  # images; so that what the node drops is told by its counters, and not lost before it looks
 IDLE = ("unconfigured", "inactive")  # lifecycle states of a node that failed to start
 IDLE_REPORTS = 5  # a starting node passes through these states in much less than as many reports (seconds)
 STOP_DEADLINE = 15.0  # seconds for the node to end when asked to
@@ -156,9 +157,11 @@ def _make_drive(args: argparse.Namespace) -> Path:
 def _node_command(topics: Topics, model: str, parameters: list[str]) -> list[str]:
     command = [sys.executable, "-m", "amodal_ros.node.main", "--ros-args"]
     command += ["-r", f"image:={topics.image}", "-r", f"instance_mask:={topics.labels}"]
-    reliable = [f"qos_overrides.{topic}.subscription.reliability:=reliable" for topic in (topics.image, topics.labels)]
-    transport = "image_transport:=compressed" if topics.compressed else "image_transport:=raw"
-    for parameter in (f"model:={model}", transport, *reliable, *parameters):
+    given = [f"model:={model}", f"image_transport:={'compressed' if topics.compressed else 'raw'}"]
+    for topic in (topics.image, topics.labels):
+        given.append(f"qos_overrides.{topic}.subscription.reliability:=reliable")
+        given.append(f"qos_overrides.{topic}.subscription.depth:={INPUT_DEPTH}")
+    for parameter in given + parameters:
         command += ["-p", parameter]
     return command
 

@@ -1,0 +1,133 @@
+"""The demo as a user runs it: processes, a real node, two bags and what is made of them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from bag_frames import HEIGHT, WIDTH, scene
+from dataset_fixtures import kins
+
+pytest.importorskip("rclpy")
+
+from amodal_ros import cli
+from amodal_ros.bags import messages
+from amodal_ros.bags.files import BagReader, BagWriter
+from amodal_ros.bags.make import IMAGE_TOPIC, LABELS_TOPIC, write_frames
+from amodal_ros.bags.report import Run, summarise, table
+from amodal_ros.bags.score import score
+from amodal_ros.scene import Answer, Completion, Instance, MaskRegion, Source
+
+KEYS = {
+    "format": int, "machine": dict, "model": dict, "input": dict, "replay": (dict, type(None)), "frames": dict,
+    "objects": dict, "occlusion": dict, "latency_ms": (dict, type(None)), "stages_ms": dict,
+    "accuracy": (dict, type(None)), "problems": list,
+}  # fmt: skip
+
+
+def demo(*options: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "amodal_ros.bags.demo", "--model", "geometric", *map(str, options)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240)
+
+
+def test_a_bag_through_the_node(tmp_path):
+    write_frames(scene(12), tmp_path / "bag", rate=10)
+    out = tmp_path / "demo"
+    done = demo("--bag", tmp_path / "bag", "--out", out)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((out / "summary.json").read_text())
+    assert {key: isinstance(value, KEYS[key]) for key, value in summary.items()} == dict.fromkeys(KEYS, True)
+    frames = summary["frames"]
+    assert frames["played"] == frames["received"] == 12
+    assert frames["answered"] == frames["recorded"] == 12 - sum(frames["dropped"].values())
+    assert summary["objects"]["answered"] == 2 * frames["answered"]
+    assert summary["objects"]["sources"] == {"GEOMETRIC": frames["answered"], "UNOCCLUDED": frames["answered"]}
+    assert summary["latency_ms"]["n"] == frames["answered"]
+    assert {"wait", "decode", "answer", "publish", "latency"} <= summary["stages_ms"].keys()
+    assert summary["accuracy"]["bins"]["all"]["methods"]["answer"]["mean"] > 0.99  # a board and a post are convex
+    assert summary["problems"] == []
+    for text in ("received", "dropped", "p50", "bounded hull", "GEOMETRIC"):
+        assert text in done.stdout
+    assert cv2.imread(str(out / "overlay_1.png")).shape == (HEIGHT, WIDTH, 3)
+    video = cv2.VideoCapture(str(out / "video.mp4"))
+    assert int(video.get(cv2.CAP_PROP_FRAME_COUNT)) == 12
+    assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(10)
+    assert json.loads(json.dumps(score(out / "answers", tmp_path / "bag"))) == summary["accuracy"]
+
+
+def test_kins_through_the_node_to_a_score(tmp_path):
+    root, bag, out = kins(tmp_path / "kins"), tmp_path / "bag", tmp_path / "demo"
+    (out / "answers").mkdir(parents=True)  # an earlier run's
+    (out / "overlay_9.png").touch()
+    (out / "notes.txt").touch()  # somebody's
+    assert cli.main(["bag", "make", "kins", str(root), str(bag)]) == 0
+    done = demo("--bag", bag, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert (out / "notes.txt").exists()
+    assert not (out / "overlay_9.png").exists()
+    result = score(out / "answers", bag)
+    assert result["objects"]["matched"] == 2
+    assert result["bins"]["all"]["methods"]["answer"]["mean"] > 0.6
+
+
+def test_a_node_that_cannot_start_ends_the_demo(tmp_path):
+    write_frames(scene(2), tmp_path / "bag", rate=10)
+    done = demo("--bag", tmp_path / "bag", "--out", tmp_path / "demo", "--param", "max_objects:=-5")
+    assert done.returncode == 1
+    assert "max_objects" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_bag_without_label_maps(tmp_path):
+    with BagWriter(tmp_path / "bag") as bag:
+        bag.write(IMAGE_TOPIC, messages.image(scene(1)[0].image, 5), 5)
+    done = demo("--bag", tmp_path / "bag", "--out", tmp_path / "demo")
+    assert done.returncode == 1
+    assert f"no messages on {LABELS_TOPIC}" in done.stderr
+
+
+# --- what is not sane ---------------------------------------------------------------------------------------------
+
+
+def run_of(folder: Path, amodal_of, visible_of=lambda visible: visible, model: str = "test") -> Run:
+    """A recorded run whose answers are made from the visible masks."""
+    write_frames(scene(3), folder / "played", rate=10)
+    with BagReader(folder / "played") as bag, BagWriter(folder / "recorded") as out:
+        for record, frame in zip(bag.records([LABELS_TOPIC]), scene(3), strict=True):
+            answers = []
+            for truth in frame.truth:
+                visible = visible_of(MaskRegion.from_full(frame.labels == truth.id))
+                completion = Completion(visible, amodal_of(visible), (HEIGHT, WIDTH), Source.INFERRED, 1.0)
+                answers.append(Answer(Instance(truth.id, visible), completion, record.time))
+            array = messages.instances(answers, (HEIGHT, WIDTH), record.time, model)
+            out.write("/amodal_node/instances", array, record.time + 1_000_000)
+    topics = {"answers": "/amodal_node/instances", "diagnostics": "/diagnostics"}
+    return Run(folder / "played", folder / "recorded", IMAGE_TOPIC, LABELS_TOPIC, None, **topics)
+
+
+def test_counts_that_do_not_add_up_are_a_problem(tmp_path):
+    summary = summarise(run_of(tmp_path, lambda visible: visible))  # no diagnostics: 0 answered, 3 recorded
+    assert summary["problems"] == ["0 images were answered, but 3 answers arrived"]
+    assert summary["latency_ms"] is None
+    assert "unknown" in table(summary)
+
+
+def test_answers_that_contradict_the_label_map_are_a_problem(tmp_path):
+    problems = summarise(run_of(tmp_path, lambda v: v, visible_of=lambda v: v.shift(1, 0)))["problems"]
+    assert any("its visible mask is not the label map's" in problem for problem in problems)
+
+
+def test_amodal_masks_that_lack_visible_pixels_are_a_problem(tmp_path):
+    problems = summarise(run_of(tmp_path, lambda v: MaskRegion(v.x, v.y, v.bits[:2])))["problems"]
+    assert any("lacks visible pixels" in problem for problem in problems)
+
+
+def test_answers_far_from_the_truth_are_a_problem(tmp_path):
+    everything = MaskRegion(0, 0, np.ones((HEIGHT, WIDTH), bool))
+    problems = summarise(run_of(tmp_path, lambda v: everything))["problems"]
+    assert any("mean IoU with the truth is" in problem for problem in problems)
