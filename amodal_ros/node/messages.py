@@ -1,4 +1,4 @@
-"""Filling this package's messages, fast: packed bits go in as `array.array`, which rclpy takes without a look inside."""
+"""Filling this package's messages, fast: packed bits go in as `array.array`, which rclpy takes as it is."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class AmodalNode(LifecycleNodeMixin, Node):
         self.add_on_set_parameters_callback(self._on_parameters)
         self._prepare = prepare
         self._log = Throttled(self.get_logger())
-        self._intake = Intake(TOPICS, self._on_drop)
+        self.intake = Intake(TOPICS, self._on_drop)  #: what came in and what became of it
         self._timings = Timings()
         self._qos_incompatible: Counter[str] = Counter()
         self._loaded: answerers.Loaded | None = None
@@ -70,7 +70,7 @@ class AmodalNode(LifecycleNodeMixin, Node):
         self._topic_names = {topic: self.resolve_topic_name(topic) for topic in TOPICS}
         self._instances = self._overlay = None
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)  # timers go on when simulated time stands still
-        self._reported = (time.monotonic(), self._intake.counts())
+        self._reported = (time.monotonic(), self.intake.counts())
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_timer(DIAGNOSTICS_PERIOD, self._report, clock=self._steady)
         if self._settings.autostart:
@@ -138,14 +138,14 @@ class AmodalNode(LifecycleNodeMixin, Node):
         settings = self._settings
         topics = TOPICS if settings.use_depth else TOPICS[:2]
         self._loaded, self._timings = loaded, Timings()
-        self._intake.open(
+        self.intake.open(
             topics,
             slop=round(settings.pair_slop * 1e9),
             seconds=settings.pair_buffer,
             size=settings.pair_buffer_mb * 1_000_000,
         )
         self._worker = Worker(
-            self._intake, loaded, self._publish, self._show, lambda: self._settings, self._timings, self._log.warn
+            self.intake, loaded, self._publish, self._show, lambda: self._settings, self._timings, self._log.warn
         )
         self._worker.start()
         image_type = CompressedImage if settings.image_transport == "compressed" else Image
@@ -156,7 +156,7 @@ class AmodalNode(LifecycleNodeMixin, Node):
         for subscription in self._input_subscriptions:
             self.destroy_subscription(subscription)
         self._input_subscriptions = []
-        self._intake.close()
+        self.intake.close()
         if self._worker is not None:
             self._worker.interrupt()
             self._worker.join(PATIENCE)
@@ -178,7 +178,7 @@ class AmodalNode(LifecycleNodeMixin, Node):
 
     def _subscribe(self, topic: str, kind: type) -> None:
         def store(message: object) -> None:
-            self._intake.offer(topic, nanoseconds(message.header.stamp), message, len(message.data))
+            self.intake.offer(topic, nanoseconds(message.header.stamp), message, len(message.data))
 
         def incompatible(event: object) -> None:
             self._qos_incompatible[topic] += event.total_count_change
@@ -206,7 +206,8 @@ class AmodalNode(LifecycleNodeMixin, Node):
 
     def _show(self, image: Image, frame: Frame, answers: list[Answer]) -> None:
         if self._overlay.get_subscription_count():
-            self._overlay.publish(image_message(image.header, draw_overlay(frame.image, answers)))
+            with self._timings.measure("overlay"):
+                self._overlay.publish(image_message(image.header, draw_overlay(frame.image, answers)))
 
     # --- parameters -----------------------------------------------------------------------------------------
 
@@ -226,8 +227,8 @@ class AmodalNode(LifecycleNodeMixin, Node):
 
     def _report(self) -> None:
         """Diagnostics, in every lifecycle state."""
-        self._intake.expire()
-        now, counts = time.monotonic(), self._intake.counts()
+        self.intake.expire()
+        now, counts = time.monotonic(), self.intake.counts()
         before, self._reported = self._reported, (now, counts)
         message = DiagnosticArray(status=statuses(self.get_name(), self._snapshot(counts, *before)))
         message.header.stamp = self.get_clock().now().to_msg()
@@ -242,9 +243,9 @@ class AmodalNode(LifecycleNodeMixin, Node):
             counts=counts,
             before=before,
             seconds=max(now - since, 1e-3),
-            silence=self._intake.silence(),
-            newest=self._intake.newest(),
-            unpaired=now - self._intake.last_pair,
+            silence=self.intake.silence(),
+            newest=self.intake.newest(),
+            unpaired=now - self.intake.last_pair,
             topics=self._topic_names,
             qos_incompatible=self._qos_incompatible,
             time_jumps=worker.time_jumps if worker else 0,

@@ -107,10 +107,11 @@ def changed(settings: Settings, values: dict[str, Any], active: bool) -> Setting
     Raises:
         ValueError: a value cannot be used, or not while the node is active; the message says why.
     """
+    after = _settings(settings, values)
     fixed = [name for name in values if not OPTIONS[name].metadata["live"]]
     if active and fixed:
         raise ValueError(f"{fixed[0]}: cannot change while the node is active; deactivate it first")
-    return _settings(settings, values)
+    return after
 
 
 def _settings(settings: Settings, values: dict[str, Any]) -> Settings:

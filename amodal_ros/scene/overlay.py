@@ -11,7 +11,7 @@ import numpy as np
 from amodal_ros.scene import Answer, MaskRegion, Source
 
 #: Brightness that is left of the background and of the objects' visible pixels.
-BACKGROUND, SEEN = 0.35, 0.8
+BACKGROUND, SEEN = 0.45, 0.85
 #: How much of the object's colour covers its hidden part.
 HIDDEN = 0.6
 FONT, SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.4

@@ -1,0 +1,206 @@
+"""Lifecycle and parameters of the node, over its services."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+rclpy = pytest.importorskip("rclpy")
+
+from lifecycle_msgs.msg import Transition  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
+from rclpy.qos import ReliabilityPolicy  # noqa: E402
+from ros_graph import Scripted, connected, graph, stamp_message  # noqa: E402
+
+from amodal_ros.node.answerers import Loaded  # noqa: E402
+from amodal_ros.node.node import AmodalNode  # noqa: E402
+
+SECOND = 1_000_000_000
+PROMPT = 0.5  # seconds within which services answer whatever the model does
+
+
+@pytest.fixture
+def ros():
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    yield context
+    context.shutdown()
+
+
+def test_autostart_off_waits_for_transitions_and_a_cycle_starts_afresh():
+    answerer = Scripted()
+    with graph(answerer, active=False, autostart=False) as (_, peer):
+        assert peer.state() == "unconfigured"
+        peer.wait_status("model", lambda s: s.get("state") == "unconfigured")  # diagnostics work in every state
+        assert peer.change(Transition.TRANSITION_CONFIGURE) and peer.state() == "inactive"
+        assert answerer.calls == []  # nothing is loaded before activation
+        for cycle in (1, 2):
+            assert peer.change(Transition.TRANSITION_ACTIVATE) and peer.state() == "active"
+            connected(peer)
+            peer.ask(cycle * SECOND)
+            assert peer.change(Transition.TRANSITION_DEACTIVATE) and peer.state() == "inactive"
+            peer.wait(lambda: not peer.image.get_subscription_count(), "the node stops listening")
+        assert answerer.calls == ["start", "stop", "start", "stop"]
+        assert peer.change(Transition.TRANSITION_CLEANUP) and peer.state() == "unconfigured"
+        assert peer.change(Transition.TRANSITION_UNCONFIGURED_SHUTDOWN) and peer.state() == "finalized"
+
+
+def test_a_missing_model_folder_fails_configure_and_can_be_mended(tmp_path):
+    missing = tmp_path / "no_such_model"
+    with graph(active=False, autostart=False, model=str(missing)) as (_, peer):
+        assert not peer.change(Transition.TRANSITION_CONFIGURE)
+        assert peer.state() == "unconfigured"
+        assert peer.set("model", "geometric").successful
+        assert peer.change(Transition.TRANSITION_CONFIGURE)
+        assert peer.change(Transition.TRANSITION_ACTIVATE)
+        connected(peer)
+        assert peer.ask(SECOND).model == "geometric"
+
+
+@pytest.mark.parametrize("present", [[], ["model_index.json"]])
+def test_an_incomplete_model_folder_is_named(tmp_path, present, capfd):
+    for name in present:
+        (tmp_path / name).write_text("{}")
+    with graph(active=False, autostart=False, model=str(tmp_path)) as (_, peer):
+        assert not peer.change(Transition.TRANSITION_CONFIGURE)
+    missing = tmp_path / ("segmenter/config.json" if present else "model_index.json")
+    assert f"{missing} not found" in capfd.readouterr().err
+
+
+def test_a_model_that_does_not_load_fails_activate_and_gives_memory_back():
+    freed = []
+    broken = Scripted()
+    broken.start = lambda: (_ for _ in ()).throw(RuntimeError("out of memory"))
+    loads = [Loaded(broken, free=lambda: freed.append(True)), Loaded(Scripted())]
+    with graph(prepare=lambda settings, current: lambda: loads.pop(0), active=False, autostart=False) as (_, peer):
+        assert peer.change(Transition.TRANSITION_CONFIGURE)
+        assert not peer.change(Transition.TRANSITION_ACTIVATE)
+        assert peer.state() == "inactive" and freed == [True]
+        assert peer.change(Transition.TRANSITION_ACTIVATE)
+        connected(peer)
+        peer.ask(SECOND)
+
+
+def test_services_answer_while_a_completion_runs_and_deactivate_interrupts_it():
+    answerer, running = Scripted(), threading.Event()
+
+    def complete(frame, should_stop):
+        running.set()
+        while not should_stop():  # a model between two denoising steps
+            time.sleep(0.01)
+
+    answerer.script = complete
+    with graph(answerer) as (_node, peer):
+        peer.send(SECOND)
+        assert running.wait(10)
+        assert peer.set("frame_budget", 0.5, deadline=PROMPT).successful
+        assert peer.get("frame_budget") == 0.5
+        assert peer.change(Transition.TRANSITION_DEACTIVATE, deadline=PROMPT)
+        status = peer.wait_status("answers", lambda s: s.get("dropped.inactive") == "1")
+        assert (status["received"], status["answered"], status["waiting"]) == ("1", "0", "0")
+        assert not peer.arrays
+        answerer.script = lambda frame, should_stop: None
+        assert peer.change(Transition.TRANSITION_ACTIVATE)
+        connected(peer)
+        peer.ask(2 * SECOND)
+
+
+def test_deactivate_does_not_wait_for_a_step_that_will_not_end():
+    answerer, running, release = Scripted(), threading.Event(), threading.Event()
+
+    def stuck(frame, should_stop):
+        running.set()
+        release.wait(20)
+
+    answerer.script = stuck
+    with graph(answerer) as (_, peer):
+        peer.send(SECOND)
+        assert running.wait(10)
+        assert peer.change(Transition.TRANSITION_DEACTIVATE, deadline=PROMPT)
+        assert "stop" not in answerer.calls
+        release.set()
+        peer.wait(lambda: "stop" in answerer.calls, "the model's memory is given back when the step has ended")
+        assert not peer.arrays  # what was being answered is not published any more
+
+
+def test_parameter_services_answer_while_the_model_loads():
+    loading, loaded = threading.Event(), threading.Event()
+
+    def load():
+        loading.set()
+        assert loaded.wait(20)
+        return Loaded(Scripted())
+
+    with graph(prepare=lambda settings, current: load, active=False) as (_, peer):
+        assert loading.wait(10)
+        assert peer.set("frame_budget", 0.25, deadline=PROMPT).successful
+        loaded.set()
+        connected(peer)
+        peer.ask(SECOND)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("occluders", "nobody", "instances, any, off"),
+        ("frame_budget", -1.0, "frame_budget"),
+        ("frame_budget", "soon", "type"),
+        ("max_objects", 0, "max_objects"),
+        ("class_names", ["", "car"], "label_divisor"),
+    ],
+)
+def test_bad_values_are_refused_with_a_reason(name, value, reason):
+    with graph() as (_, peer):
+        before = peer.get(name)
+        result = peer.set(name, value)
+        assert not result.successful and reason in result.reason
+        assert peer.get(name) == before
+
+
+def test_what_the_model_is_built_from_cannot_change_while_active():
+    with graph() as (_, peer):
+        result = peer.set("model", "embedded")
+        assert not result.successful and "deactivate" in result.reason
+        assert peer.change(Transition.TRANSITION_DEACTIVATE)
+        assert peer.set("occluders", "any").successful
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("occluders", "nobody"), ("frame_budget", -1.0), ("frame_budget", 1), ("max_objects", 0)]
+)
+def test_bad_values_at_start_name_the_parameter(ros, name, value):
+    with pytest.raises(ValueError, match=name):
+        AmodalNode(context=ros, parameter_overrides=[Parameter(name, value=value)])
+
+
+def test_qos_of_endpoints_and_overrides():
+    override = {"qos_overrides./image.subscription.reliability": "reliable"}
+    with graph(**override) as (node, _peer):
+        (image,) = node.get_subscriptions_info_by_topic("/image")
+        (mask,) = node.get_subscriptions_info_by_topic("/instance_mask")
+        (instances,) = node.get_publishers_info_by_topic("/amodal_node/instances")
+    assert image.qos_profile.reliability == ReliabilityPolicy.RELIABLE  # as overridden
+    assert mask.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
+    assert instances.qos_profile.reliability == ReliabilityPolicy.RELIABLE
+
+
+def test_an_incompatible_publisher_is_reported(capfd):
+    override = {"qos_overrides./image.subscription.reliability": "reliable"}
+    with graph(peer={"reliable": False}, active=False, **override) as (_, peer):
+        status = peer.wait_status("inputs", lambda s: s.get("image.qos_incompatible") == "1")
+    assert status["instance_mask.qos_incompatible"] == "0"
+    assert "RELIABILITY" in capfd.readouterr().err
+
+
+def test_simulated_time_ages_the_answers():
+    from rosgraph_msgs.msg import Clock
+
+    with graph(use_sim_time=True) as (_, peer):
+        clock = peer.create_publisher(Clock, "/clock", 5)
+        peer.wait(clock.get_subscription_count, "the node follows /clock")
+        peer.ask(100 * SECOND)
+        clock.publish(Clock(clock=stamp_message(107 * SECOND)))
+        status = peer.wait_status("answers", lambda s: s.get("staleness_s") == "7.000")
+    assert status["answered"] == "1"
