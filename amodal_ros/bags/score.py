@@ -9,7 +9,7 @@ from amodal_ros.bags.make import TRUTH_TOPIC
 from amodal_ros.bags.messages import INSTANCES, answers_of
 from amodal_ros.evaluation.metrics import BINS, Record, overlap, summarise
 from amodal_ros.messages import nanoseconds
-from amodal_ros.scene import Answer, Surroundings
+from amodal_ros.scene import Answer, Surroundings, convex_hull
 
 #: The node's answer, the visible mask, its convex hull, and the hull cut to where neighbours can hide something.
 METHODS = ("answer", "modal", "hull", "bounded_hull")
@@ -120,7 +120,7 @@ def _compare(stamp: int, answers: list[Answer], truth: list[Answer], beyond_fram
         guesses = {
             "answer": answers[i].completion.amodal,
             "modal": surroundings.masks[i],
-            "hull": surroundings.hulls[i],
+            "hull": convex_hull(surroundings.masks[i]),
             "bounded_hull": surroundings.bounded_hull(i),
         }
         overlaps = {m: overlap(guess, true.completion.amodal, shape, beyond_frame) for m, guess in guesses.items()}

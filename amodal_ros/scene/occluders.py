@@ -52,11 +52,6 @@ class Surroundings:
         self._depth = depth
 
     @cached_property
-    def hulls(self) -> list[MaskRegion]:
-        """The masks' convex hulls."""
-        return [convex_hull(m) for m in self.masks]
-
-    @cached_property
     def in_front(self) -> np.ndarray:
         """bool (n, n): [j, i] says that j can be in front of i. Neither can be ruled out: both entries are True."""
         return in_front(self.masks, self._grown, self._depth)
@@ -90,7 +85,10 @@ class Surroundings:
 
     def bounded_hull(self, i: int) -> MaskRegion:
         """V + (hull(V) * F): the instant answer, and the floor that every completion is compared with."""
-        mask, hull = self.masks[i], self.hulls[i]
+        mask = self.masks[i]
+        if self.mode == "instances" and not self.occluders(i):
+            return mask  # a hull does not leave the frame, and inside it nothing can hide
+        hull = convex_hull(mask)
         hidden = hull & self.feasible(i, hull.box)
         return (mask | hidden).connected_to(mask) if hidden.area else mask
 
