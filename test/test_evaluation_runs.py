@@ -1,5 +1,6 @@
 """Evaluation runs from the command line: what is printed and written, killed runs, shards, bad data."""
 
+import csv
 import json
 import os
 import resource
@@ -192,6 +193,15 @@ def test_a_run_refuses_other_settings(root, tmp_path, capsys):
     assert "methods.ours.settings.occluders = 'any', this one has 'instances'" in capsys.readouterr().err
 
 
+def test_a_run_refuses_other_weights(root, tmp_path, capsys):
+    model = save_stable_diffusion(tmp_path / "model")
+    run = ["evaluate", "coco-a", "--root", str(root), "--out", str(tmp_path / "run"), "--model", str(model)]
+    assert main([*run, "--set", "steps=1", "--limit", "1"]) == 0
+    save_stable_diffusion(tmp_path / "model", seed=1)
+    assert main([*run, "--set", "steps=1", "--limit", "1"]) == 1
+    assert "holds a run with weights" in capsys.readouterr().err
+
+
 def test_two_shards_merge_into_one_run(root, tmp_path, capsys):
     run = ["evaluate", "coco-a", "--root", str(root), "--model", "geometric", "--limit", "13"]
     assert main([*run, "--out", str(tmp_path / "one")]) == 0
@@ -273,9 +283,9 @@ def test_tables_put_published_figures_beside_ours(root, tmp_path, capsys):
     evaluate(root, "--model", "geometric", "--out", tmp_path / "run")
     capsys.readouterr()
     assert main(["tables", str(tmp_path / "run"), "--format", "csv", "--out", str(tmp_path / "out")]) == 0
-    rows = [line.split(",") for line in capsys.readouterr().out.splitlines()]
+    rows = list(csv.reader(capsys.readouterr().out.splitlines()))
     assert ["paper (published)", "SDXL", "71.0", "82.7", "75.6", "60.4", "73.0", "63.5"] in rows
-    ours = next(row for row in rows if row[:2] == ["ours*", "geometric"])
+    ours = next(row for row in rows if row[:2] == ["ours*", "geometric, occluders instances"])
     assert ours[2:] == ["not run", ours[3], "not run", "not run", "not run", "not run"]
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
         "tables.txt",
@@ -285,6 +295,18 @@ def test_tables_put_published_figures_beside_ours(root, tmp_path, capsys):
         "occlusion-run.png",
     }
     assert (tmp_path / "out" / "bars.png").stat().st_size > 5000
+
+
+def test_table_1_keeps_runs_with_other_settings_apart(root, tmp_path, capsys):
+    for occluders in ("instances", "off"):
+        evaluate(root, "--model", "geometric", "--occluders", occluders, "--out", tmp_path / occluders)
+    capsys.readouterr()
+    assert main(["tables", str(tmp_path / "instances"), str(tmp_path / "off"), "--format", "csv"]) == 0
+    rows = [row for row in csv.reader(capsys.readouterr().out.splitlines()) if row and row[0].startswith("ours")]
+    assert [row[:2] for row in rows] == [
+        ["ours*", "geometric, occluders instances"],
+        ["ours", "geometric, occluders off"],
+    ]
 
 
 def test_tables_without_runs_show_what_is_not_run(capsys):

@@ -20,7 +20,8 @@ from amodal_ros.evaluation.metrics import Record
 from amodal_ros.evaluation.ours import GEOMETRIC, Ours
 from amodal_ros.evaluation.report import ablation_variants, report
 from amodal_ros.evaluation.results import OURS
-from amodal_ros.evaluation.runs import RunFolder, Selection, evaluate, is_complete, merge, read_run
+from amodal_ros.evaluation.runs import RunFolder, Selection, evaluate, fingerprint, is_complete, merge, read_run
+from amodal_ros.models import resolve_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -175,6 +176,7 @@ def _settings(dataset: Dataset, methods: Sequence[Method], args: argparse.Namesp
         "limit": args.limit,
         "skip_bad": args.skip_bad,
         "model": args.model,
+        "weights": None if args.model == GEOMETRIC else fingerprint(resolve_folder(args.model)),
         "dtype": args.dtype,
         "depth": args.depth,
         "seed": args.seed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -257,6 +258,19 @@ def decode(mask: Mapping[str, Any]) -> MaskRegion:
     """The inverse of `encode`."""
     bits = coco_mask.decode({"size": mask["size"], "counts": mask["counts"].encode()})
     return MaskRegion(mask["x"], mask["y"], bits.astype(bool))
+
+
+def fingerprint(folder: Path) -> str:
+    """Which weights lie in a model folder: SHA-256 over every weight file's name, size, first and last MiB."""
+    digest = hashlib.sha256()
+    for file in sorted(p for p in folder.rglob("*") if p.suffix in (".safetensors", ".bin", ".json")):
+        size = file.stat().st_size
+        digest.update(f"{file.relative_to(folder)} {size}".encode())
+        with file.open("rb") as stream:
+            digest.update(stream.read(1 << 20))
+            stream.seek(max(0, size - (1 << 20)))
+            digest.update(stream.read())
+    return digest.hexdigest()[:16]
 
 
 def versions() -> dict[str, str]:

@@ -146,7 +146,7 @@ def table_1(results: Sequence[Mapping], bin_name: str = "all", aggregate: str = 
         [f"{method} (published)", model, *("-" if f is None else f"{f:.1f}" for f in figures)]
         for method, model, figures in PUBLISHED_TABLE_1
     ]
-    measured: dict[tuple[str, str], dict[str, float]] = {}
+    measured: dict[tuple[str, str, str], dict[str, float]] = {}  # (method, model, all settings) -> data set -> figure
     marked, protocols = {}, {}
     for result in results:
         dataset, bin_ = result["dataset"], result["bins"].get(bin_name)
@@ -154,10 +154,10 @@ def table_1(results: Sequence[Mapping], bin_name: str = "all", aggregate: str = 
             continue
         protocols.setdefault(dataset, f"{DATASET_COLUMNS[dataset]}: {bin_['n']} objects, {result['protocol']}")
         for method in result["methods"]:
-            model = str(result["settings"]["model"]).rstrip("/").rsplit("/", 1)[-1] if method == "ours" else "-"
+            key = (method, *_model(result, method))
             figure = bin_[method] if aggregate == "mean" else bin_[aggregate][method]
-            measured.setdefault((method, model), {}).setdefault(dataset, figure)
-            marked[method, model] = _marked(method, result["methods"])
+            measured.setdefault(key, {}).setdefault(dataset, figure)
+            marked[key] = _marked(method, result["methods"])
     for key, figures in sorted(measured.items(), key=lambda item: item[0][0] == "ours"):
         cells = [percent(figures[d]) if d in figures else NOT_RUN for d in DATASET_COLUMNS]
         whole = len(figures) == len(DATASET_COLUMNS)
@@ -177,6 +177,16 @@ def table_1(results: Sequence[Mapping], bin_name: str = "all", aggregate: str = 
     ]
     header = ["method", "model", "Avg", *DATASET_COLUMNS.values()]
     return Table("Table 1", header, rows, lines)
+
+
+def _model(result: Mapping, method: str) -> tuple[str, str]:
+    """What stands in the model column, and all settings as text: runs with other settings get a row of their own."""
+    settings = result["methods"][method]["settings"]
+    if method != "ours":
+        return "-", str(settings)
+    name = str(result["settings"]["model"]).rstrip("/").rsplit("/", 1)[-1]
+    chosen = [settings["reading"]] if "reading" in settings else []
+    return ", ".join([name, *chosen, f"occluders {settings['occluders']}"]), str(settings)
 
 
 def _row(result: Mapping, method: str, bins: Sequence[str]) -> list[str]:
