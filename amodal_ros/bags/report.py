@@ -20,7 +20,7 @@ from amodal_ros.bags.files import BagReader
 from amodal_ros.bags.make import TRUTH_TOPIC
 from amodal_ros.bags.messages import answers_of
 from amodal_ros.bags.score import score, score_table
-from amodal_ros.messages import nanoseconds
+from amodal_ros.messages import age, nanoseconds
 from amodal_ros.node.frames import cut_instances
 from amodal_ros.node.images import labels_of
 from amodal_ros.scene import Source
@@ -110,6 +110,7 @@ def summarise(run: Run) -> dict[str, object]:
             "sources": dict(sorted(Counter(Source(entry.source).name for entry in entries).items())),
         },
         "occlusion": _occlusion(np.array([entry.occlusion_ratio for entry in entries])),
+        "age_ms": _percentiles(np.array(list(_ages(run)))),
         "latency_ms": _percentiles(run.latencies),
         "stages_ms": _stages(counters),
         "accuracy": score(run.recorded, run.played, run.answers) if has_truth and entries else None,
@@ -125,7 +126,7 @@ def table(summary: dict[str, object]) -> str:
     sources = ", ".join(f"{n} {name}" for name, n in objects["sources"].items()) or "none"
     bins = ", ".join(f"{n} {name}" for name, n in summary["occlusion"]["bins"].items())
     stages = ", ".join(f"{stage} {ms['p50']:.1f} / {ms['p95']:.1f}" for stage, ms in summary["stages_ms"].items())
-    rows = {
+    rows: dict[str, str] = {
         "input": f"{given['frames']} frames of {given['width']}x{given['height']} in {given['seconds']:.1f} s",
         "model": _model_text(summary["model"]),
         "machine": f"{machine['cpu']}, {machine['cores']} cores, ROS 2 {machine['ros']}, Python {machine['python']}",
@@ -134,7 +135,8 @@ def table(summary: dict[str, object]) -> str:
         "dropped": dropped,
         "objects": f"{objects['answered']} of {objects['tracks']} tracks: {sources}",
         "occlusion": bins,
-        "end to end": _latency_text(summary["latency_ms"]),
+        "shapes' age": _times_text(summary["age_ms"]),
+        "end to end": _times_text(summary["latency_ms"]),
         "in the node": f"{stages} ms (p50 / p95)" if stages else "unknown",
     }
     lines = [f"{name:12} {value}" for name, value in rows.items()]
@@ -219,10 +221,18 @@ def _model_text(model: dict[str, str]) -> str:
     return model.get("model", "unknown") + (f" on {device}" if device != "none" else ", no network")
 
 
-def _latency_text(latency: dict[str, float] | None) -> str:
-    if latency is None:
-        return "unknown"
-    return "p50 {p50:.1f}, p95 {p95:.1f}, p99 {p99:.1f}, most {max:.1f} ms, n = {n}".format(**latency)
+def _times_text(times: dict[str, float] | None) -> str:
+    if times is None:
+        return "none"
+    return "p50 {p50:.1f}, p95 {p95:.1f}, p99 {p99:.1f}, most {max:.1f} ms, n = {n}".format(**times)
+
+
+def _ages(run: Run) -> Iterator[float]:
+    """For shapes that the model inferred: seconds between the answered image and the image that they rest on."""
+    for array in run.arrays.values():
+        for entry in array.instances:
+            if entry.source in (Source.INFERRED, Source.PROPAGATED):
+                yield age(array, entry)
 
 
 def _stages(counters: dict[str, str]) -> dict[str, dict[str, float]]:
