@@ -1,0 +1,165 @@
+"""What must agree over files: parameters, configuration, launch arguments, messages, and the header for C++."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from amodal_ros import __version__
+from amodal_ros.messages import age, mask_to_array, mask_to_region
+from amodal_ros.scene import MaskRegion, Source
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def launch_table(name: str) -> dict:
+    """A dictionary that the launch file defines, types by name."""
+    tree = ast.parse((ROOT / "launch" / "amodal.launch.py").read_text())
+    (value,) = [node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == name]
+    return eval(compile(ast.Expression(value), "launch", "eval"), {"str": str, "bool": bool})
+
+
+def options():
+    pytest.importorskip("rclpy")
+    from amodal_ros.node.parameters import OPTIONS
+
+    return OPTIONS
+
+
+def test_the_configuration_has_every_parameter_with_its_default():
+    config = yaml.safe_load((ROOT / "config" / "amodal.yaml").read_text())["/**"]["ros__parameters"]
+    defaults = {
+        name: list(option.default) if isinstance(option.default, tuple) else option.default
+        for name, option in options().items()
+    }
+    assert config == defaults
+    assert {name: type(value) for name, value in config.items()} == {k: type(v) for k, v in defaults.items()}
+
+
+def test_launch_arguments_have_the_parameters_defaults():
+    table = launch_table("PARAMETERS")
+    assert table.pop("use_sim_time")[:2] == ("false", bool)
+    for name, (default, kind, description) in table.items():
+        option = options()[name]
+        assert type(option.default) is kind and description
+        assert default == (str(option.default).lower() if kind is bool else option.default)
+    assert set(launch_table("TOPICS")) == {"image", "instance_mask", "depth"}
+
+
+def test_the_documentation_names_every_parameter_and_drop_reason():
+    text = (ROOT / "docs" / "node.md").read_text()
+    for name in options():
+        assert f"`{name}`" in text
+    source = "".join(path.read_text() for path in (ROOT / "amodal_ros" / "node").glob("*.py"))
+    reasons = set(re.findall(r'_?drop\(\s*(?:topic, |self\.topics\[0\], )?"(\w+)"', source))
+    reasons |= set(re.findall(r'BadInput\(\s*"(\w+)"', source))
+    assert {"failed", "bad_image", "zero_stamp", "duplicate"} <= reasons
+    for reason in reasons:
+        assert f"`{reason}`" in text
+
+
+def test_every_message_field_is_commented_and_sources_match():
+    for path in (ROOT / "msg").glob("*.msg"):
+        commented = False
+        for line in path.read_text().splitlines():
+            if line.startswith("#"):
+                commented = True
+            elif line.strip():
+                assert commented or "#" in line, f"{path.name}: {line}"
+            elif not line.strip():
+                commented = False
+    constants = re.findall(r"^uint8 (\w+)=(\d+)", (ROOT / "msg" / "AmodalInstance.msg").read_text(), re.MULTILINE)
+    assert {name: int(value) for name, value in constants} == {source.name: source.value for source in Source}
+
+
+def test_versions_agree():
+    assert ElementTree.parse(ROOT / "package.xml").findtext("version") == __version__
+
+
+masks = st.builds(
+    MaskRegion,
+    st.integers(-30, 30),
+    st.integers(-30, 30),
+    arrays.arrays(bool, arrays.array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=20)),
+)
+
+
+def as_message(region: MaskRegion) -> SimpleNamespace:
+    return SimpleNamespace(
+        x=region.x, y=region.y, width=region.width, height=region.height, data=region.pack().tobytes()
+    )
+
+
+@given(masks)
+def test_masks_survive_the_message(region):
+    assert mask_to_region(as_message(region)) == region
+    assert np.array_equal(mask_to_array(as_message(region), 24, 32), region.full(24, 32))
+
+
+@given(masks)
+def test_rclpy_masks_survive_too(region):
+    pytest.importorskip("rclpy")
+    from rclpy.serialization import deserialize_message, serialize_message
+
+    from amodal_ros.msg import Mask
+    from amodal_ros.node.messages import mask_message
+
+    message = deserialize_message(serialize_message(mask_message(region)), Mask)
+    assert mask_to_region(message) == region
+
+
+def test_age_is_between_the_two_images():
+    def time(seconds):
+        return SimpleNamespace(sec=seconds, nanosec=250_000_000)
+
+    array = SimpleNamespace(header=SimpleNamespace(stamp=time(12)))
+    assert age(array, SimpleNamespace(inferred_at=time(10))) == 2.0
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+def test_the_header_for_cpp_unpacks_what_python_packs(tmp_path):
+    region = MaskRegion(-2, 3, np.random.default_rng(0).random((5, 13)) < 0.5)
+    data = ", ".join(str(byte) for byte in region.pack())
+    (tmp_path / "main.cpp").write_text(
+        f"""
+#include <cstdio>
+#include "amodal_ros/mask.hpp"
+struct Mask {{ int32_t x, y; uint32_t width, height; std::vector<uint8_t> data; }};
+int main() {{
+  Mask mask{{-2, 3, 13, 5, {{{data}}}}};
+  for (auto pixel : amodal_ros::unpack(mask, 10, 9)) std::putchar(pixel ? '1' : '0');
+  amodal_ros::MaskView<Mask> view(mask);
+  std::printf(" %zu ", view.area());
+  for (int y = -1; y < 9; ++y) for (int x = -4; x < 14; ++x) std::putchar(view.at(x, y) ? '1' : '0');
+  mask.data.pop_back();
+  try {{
+    amodal_ros::MaskView<Mask> bad(mask);
+  }} catch (const std::invalid_argument & error) {{
+    std::printf(" %s", error.what());
+  }}
+}}
+"""
+    )
+    command = ["g++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-I", ROOT / "include", "main.cpp", "-o", "main"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    output = subprocess.run([tmp_path / "main"], capture_output=True, text=True, check=True).stdout
+    full, area, window, error = output.split(" ", 3)
+
+    def digits(pixels: np.ndarray) -> str:
+        return "".join("01"[int(pixel)] for pixel in pixels.reshape(-1))
+
+    assert full == digits(region.full(9, 10)) and int(area) == region.area
+    assert window == digits(region.window(-4, -1, 18, 10))
+    assert error == "packed mask of 13x5: expected 10 bytes, got 9"
