@@ -25,7 +25,9 @@ class StreetsSplit(Dataset):
     name = "streets"
     has_root = False
 
-    def __init__(self, split: str = "test", labels: str = "things", noise: int = 0, skip_bad: bool = False) -> None:
+    def __init__(
+        self, split: streets.Split = "test", labels: streets.Labels = "things", noise: int = 0, skip_bad: bool = False
+    ) -> None:
         super().__init__(skip_bad)
         self.split, self.labels, self.noise = split, labels, noise
         self.protocol = f"frozen list {split}, labels {labels}, label noise {noise}, truth beyond the frame"

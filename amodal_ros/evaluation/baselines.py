@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -29,11 +29,13 @@ class Case:
     Attributes:
         sample: the frame.
         objects: those that count; they go through a method together.
+        depth: float32 (height, width) in metres, if it is to decide who is in front.
     """
 
-    def __init__(self, sample: Sample, objects: Sequence[DatasetObject]) -> None:
+    def __init__(self, sample: Sample, objects: Sequence[DatasetObject], use_depth: bool = False) -> None:
         self.sample = sample
         self.objects = list(objects)
+        self.depth = sample.read_depth() if use_depth and sample.read_depth else None
         self._surroundings: dict[Occluders, Surroundings] = {}
 
     @cached_property
@@ -52,16 +54,11 @@ class Case:
         """RGB uint8 (height, width, 3), read once and only if a method asks."""
         return self.sample.read_image()
 
-    @cached_property
-    def depth(self) -> np.ndarray | None:
-        """float32 (height, width) in metres, where the data set has it."""
-        return self.sample.read_depth() if self.sample.read_depth else None
-
     def surroundings(self, occluders: Occluders) -> Surroundings:
         """What the masks tell about each other; object i of `objects` is mask i."""
         if occluders not in self._surroundings:
             masks = [*self.visible, *self.context]
-            self._surroundings[occluders] = Surroundings(masks, self.sample.shape, occluders)
+            self._surroundings[occluders] = Surroundings(masks, self.sample.shape, occluders, self.depth)
         return self._surroundings[occluders]
 
 
@@ -77,9 +74,17 @@ class Guess:
 class Method(Protocol):
     """Anything that guesses amodal masks."""
 
-    name: str
-    sees_neighbours: bool
-    settings: dict  #: what a rerun would need to know
+    @property
+    def name(self) -> str:
+        """What its column is called."""
+
+    @property
+    def sees_neighbours(self) -> bool:
+        """Whether it looks at the neighbours' masks."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a rerun would need to know."""
 
     def __call__(self, case: Case) -> list[Guess]:
         """One guess per object of the case, in order."""

@@ -109,12 +109,12 @@ def _evaluate(args: argparse.Namespace) -> tuple[dict[str, Any], list[Record], l
     if args.out is None:
         records: list[Record] = []
         frames = selection.frames(dataset)
-        for results in _progress(evaluate(dataset, methods, frames, selection), len(frames)):
+        for results in _progress(evaluate(dataset, methods, frames, selection, args.depth), len(frames)):
             records += [record for record, _ in results]
         return settings, records, dataset.bad
     folder = RunFolder(args.out, settings, shard)
     frames = folder.remaining(selection.frames(dataset))
-    for results in _progress(evaluate(dataset, methods, frames, selection), len(frames)):
+    for results in _progress(evaluate(dataset, methods, frames, selection, args.depth), len(frames)):
         folder.skip(dataset.bad)
         folder.add(results, methods, args.save_masks)
     folder.finish()
@@ -136,7 +136,7 @@ def _methods(args: argparse.Namespace) -> list[Method]:
     overrides = _overrides(args)
     variants = ablation_variants(overrides) if args.ablation else {OURS: overrides}
     on_error = "skip" if args.skip_bad else "raise"
-    ours = [Ours(name, pipeline, o, args.seed, args.depth, on_error) for name, o in variants.items()]
+    ours = [Ours(name, pipeline, o, args.seed, on_error) for name, o in variants.items()]
     return [*BASELINES, *(_segmenter(folder, device, args.seed) for folder in args.segmenter), *ours]
 
 

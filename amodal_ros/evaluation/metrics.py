@@ -92,7 +92,7 @@ def summarise(records: Sequence[Record], methods: Sequence[str], reference: str 
     for name, (above, up_to) in BINS.items():
         inside = np.flatnonzero((rates > above) & (rates <= up_to))
         if inside.size:
-            summary[name] = _summarise_bin([records[i] for i in inside], values[inside], methods, reference)
+            summary[name] = _summarise_bin([records[int(i)] for i in inside], values[inside], methods, reference)
     return summary
 
 

@@ -26,7 +26,6 @@ class Ours:
         overrides: settings that differ from the pipeline's own, and ``preset``; the geometric answer knows only
             ``occluders``.
         seed: fixes every random draw.
-        use_depth: let the data set's depth decide who is in front.
         on_error: ``"raise"``, or ``"skip"`` to answer a failed completion with the visible mask.
     """
 
@@ -36,7 +35,6 @@ class Ours:
         pipeline: AmodalPipeline | None,
         overrides: Mapping[str, Any],
         seed: int = 0,
-        use_depth: bool = False,
         on_error: str = "raise",
     ) -> None:
         if pipeline is None and set(overrides) - {"occluders"}:
@@ -46,7 +44,6 @@ class Ours:
         self.overrides = dict(overrides)
         self._pipeline = pipeline
         self._seed = seed
-        self._use_depth = use_depth
         self._on_error = on_error
 
     @property
@@ -70,7 +67,7 @@ class Ours:
                 case.image,
                 case.visible,
                 context=case.context,
-                depth=case.depth if self._use_depth else None,
+                depth=case.depth,
                 seed=self._seed,
                 on_error=self._on_error,
                 **self.overrides,

@@ -56,7 +56,8 @@ class Selection:
     def _limited(self, dataset: Dataset) -> list[tuple[str, int | None]]:
         if self.limit is None:
             return [(frame, None) for frame in dataset.frames]
-        frames, left = [], self.limit
+        frames: list[tuple[str, int | None]] = []
+        left = self.limit
         for frame in dataset.frames:
             sample = dataset.try_sample(frame)
             count = min(left, len(self.objects(sample))) if sample else 0
@@ -72,18 +73,20 @@ def evaluate(
     methods: Sequence[Method],
     frames: Sequence[tuple[str, int | None]],
     selection: Selection,
+    use_depth: bool = False,
 ) -> Iterator[list[tuple[Record, list[Guess]]]]:
     """One list per frame, as soon as it is done: each counted object's record and its guesses (one per method).
 
+    With `use_depth` the data set's depth decides who is in front, for all methods alike.
     A frame without counted objects, or a bad one that is skipped, gives an empty list.
     """
     for frame_id, count in frames:
         results: list[tuple[Record, list[Guess]]] = []
         sample = dataset.try_sample(frame_id)
         objects = selection.objects(sample)[:count] if sample else []
-        if objects:
+        if sample and objects:
             try:
-                results = _evaluate_frame(Case(sample, objects), methods)
+                results = _evaluate_frame(Case(sample, objects, use_depth), methods)
             except DatasetError as error:  # the image; errors of a method are not the data's
                 dataset.report(error)
         yield results

@@ -147,7 +147,8 @@ def table_1(results: Sequence[Mapping], bin_name: str = "all", aggregate: str = 
         for method, model, figures in PUBLISHED_TABLE_1
     ]
     measured: dict[tuple[str, str, str], dict[str, float]] = {}  # (method, model, all settings) -> data set -> figure
-    marked, protocols = {}, {}
+    marked: dict[tuple[str, str, str], str] = {}
+    protocols: dict[str, str] = {}
     for result in results:
         dataset, bin_ = result["dataset"], result["bins"].get(bin_name)
         if dataset not in DATASET_COLUMNS or bin_ is None:
