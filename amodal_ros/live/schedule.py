@@ -59,8 +59,10 @@ class Schedule:
         size = min(1.0, math.sqrt(visible.area) / FULL_SIZE)
         waited = (stamp - (track.first_stamp if track.asked is None else track.asked)) / 1e9
         waited = max(0.0, waited) + (FIRST_WAIT if track.asked is None else 0.0)
-        hidden = 1.0 - min(1.0, visible.area / max(1, completion.amodal.area))
         shown = track.best()
+        hidden = 1.0 - min(1.0, visible.area / max(1, completion.amodal.area))
+        if shown is None:  # a bounded hull misses what lies behind a straight cut; the cut itself is seen
+            hidden = max(hidden, track.cut)
         now = shown.value(stamp) if shown else 1.0 - HULL_GUESS * hidden
         gain = max(0.0, 1.0 - GUESS * hidden - now) + LEAST_GAIN
         return weight * size * gain * (waited + 0.01)

@@ -71,6 +71,7 @@ class LiveSession:
         patience: how long `answer` may wait for completions of its own frame, in seconds since it was called; it
             waits only while the model has lately been fast enough.
         schedule: who gets the model first, and who never.
+        tracks: the memory and its bounds.
         in_line: instead of a worker, complete this many objects within every `answer`: same frames, same decisions,
             whatever the wall clock. For tests and evaluation.
         seed: of every completion: the same object keeps its noise, which steadies its mask.
@@ -104,7 +105,7 @@ class LiveSession:
         self._schedule = schedule or Schedule()
         self._in_line, self._seed = in_line, seed
         self._lock = threading.Condition()
-        self._tracks = tracks or Tracks()
+        self._tracks = Tracks() if tracks is None else tracks
         self._scene: _Scene | None = None
         self._worker: threading.Thread | None = None
         self._interrupt = threading.Event()

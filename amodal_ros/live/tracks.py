@@ -90,6 +90,7 @@ class Track:
         colours: its colours then (`colour_histogram`).
         frame: number of the frame in which it was last seen.
         step: how it moved from the image before.
+        cut: share of its boundary that occluders or the frame's edge drew, in [0, 1].
         asked: stamp of the last image on which the model was asked about it.
     """
 
@@ -100,6 +101,7 @@ class Track:
     colours: np.ndarray = field(default_factory=lambda: np.zeros(64, np.float32))
     frame: int = 0
     step: Similarity = field(default_factory=Similarity)
+    cut: float = 0.0
     asked: int | None = None
     shapes: list[Shape] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
@@ -192,8 +194,11 @@ class Tracks:
         before, self._frame = self._frame, self._frame + 1
         known = [self._tracks.get(instance.id) for instance in frame.instances]
         # Corners can only be followed from the image just before this one, and only matter where something moves along.
-        traced = [track if track and track.frame == before and track.remembers else None for track in known]
-        corners = self._flow.follow(frame.image, [t.visible if t else MaskRegion.empty() for t in traced])
+        traced = [
+            track.visible if track and track.frame == before and track.remembers else MaskRegion.empty()
+            for track in known
+        ]
+        corners = self._flow.follow(frame.image, traced)
         for i, instance in enumerate(frame.instances):
             if not surroundings.masks[i].area:
                 continue
@@ -214,8 +219,11 @@ class Tracks:
             self._tracks[instance.id] = track
             if surroundings.unoccluded(i):
                 _remember_whole(track)
-            elif track.shapes:
-                _fit(track, surroundings, i, seen.hidden)
+                continue
+            outline, cut = own_outline(seen.visible, seen.hidden, frame.shape)
+            track.cut = len(cut) / (len(outline) + len(cut))
+            if track.shapes:
+                _fit(track, surroundings, i, outline, cut)
         self._forget(frame.stamp)
 
     def _forget(self, now: int) -> None:
@@ -268,9 +276,8 @@ def _remember_whole(track: Track) -> None:
     track.add(Shape(track.stamp, track.visible, 1.0, 1.0, moved=track.visible))
 
 
-def _fit(track: Track, surroundings: Surroundings, i: int, hidden: MaskRegion) -> None:
+def _fit(track: Track, surroundings: Surroundings, i: int, outline: np.ndarray, cut: np.ndarray) -> None:
     """Moves a track's shapes onto the outline of mask i and scores them by its known pixels."""
-    outline, cut = own_outline(track.visible, hidden, surroundings.frame_shape)
     leader = track.leader()
     for shape in track.shapes:
         if shape is leader or not shape.fitted:

@@ -1,0 +1,170 @@
+"""`LiveSession` and its worker: answers keep coming whatever the model does."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+from live_scenes import Broken, Oracle, Slow, parked
+
+from amodal_ros.live.session import LiveSession
+from amodal_ros.scene import Source
+
+WAIT = 10.0  # seconds for anything to happen on a busy machine
+
+
+def sources(answers):
+    return {answer.completion.source for answer in answers}
+
+
+def until(done, what: str):
+    end = time.monotonic() + WAIT
+    while not done():
+        assert time.monotonic() < end, f"did not happen in {WAIT} s: {what}"
+        time.sleep(0.005)
+
+
+class running:
+    """A started session that is stopped at the end."""
+
+    def __init__(self, session: LiveSession) -> None:
+        self.session = session
+
+    def __enter__(self) -> LiveSession:
+        self.session.start()
+        return self.session
+
+    def __exit__(self, *_: object) -> None:
+        self.session.stop()
+
+
+def test_later_frames_show_what_the_worker_completed():
+    shots = parked(frames=3)
+    with running(LiveSession(Oracle(shots), patience=0.0)) as session:
+        assert Source.GEOMETRIC in sources(session.answer(shots[0][0]))
+        assert session.drain(WAIT)
+        later = session.answer(shots[1][0])
+        figures = session.diagnostics()
+    propagated = [a for a in later if a.completion.source is Source.PROPAGATED]
+    assert propagated and all(a.inferred_at == shots[0][0].stamp for a in propagated)
+    assert Source.GEOMETRIC not in sources(later)
+    assert figures["completions"] >= len(propagated)
+    assert 0.09 < figures["staleness.p95_s"] <= 0.11
+
+
+def test_answers_keep_their_pace_while_a_completion_takes_forever():
+    shots = parked(frames=20)
+    pipeline = Slow(shots)
+    with running(LiveSession(pipeline)) as session:
+        session.answer(shots[0][0])
+        assert pipeline.working.wait(WAIT)
+        began = time.perf_counter()
+        for frame, _ in shots[1:]:
+            assert len(session.answer(frame)) == len(frame.instances)
+        assert time.perf_counter() - began < 5.0
+        assert pipeline.working.is_set(), "the first completion is still under way"
+        pipeline.go.set()
+        until(lambda: session.diagnostics()["completions"], "the slow completion")
+        late = session.answer(shots[-1][0])
+    assert any(a.inferred_at == shots[0][0].stamp for a in late), "what came late is moved to the present"
+
+
+def test_a_completion_that_is_ready_in_time_is_in_its_own_frames_answer():
+    shots = parked(frames=3)
+    with running(LiveSession(Oracle(shots), batch=8, patience=WAIT)) as session:
+        session.answer(shots[0][0])
+        assert session.drain(WAIT)
+        assert Source.INFERRED in sources(session.answer(shots[1][0]))
+
+
+def test_stop_interrupts_and_start_begins_again():
+    shots = parked(frames=2)
+    pipeline = Slow(shots)
+    session = LiveSession(pipeline)
+    for _ in range(2):
+        session.start()
+        session.answer(shots[0][0])
+        assert pipeline.working.wait(WAIT)
+        began = time.monotonic()
+        session.stop()
+        assert time.monotonic() - began < WAIT / 2
+        assert session.diagnostics()["completions.interrupted"] == 1
+        assert session.diagnostics()["tracks"] == 0
+        pipeline.working.clear()
+    assert pipeline.interrupted == 2
+    assert threading.active_count() < 10
+    session.stop()  # once more does no harm
+    assert len(session.answer(shots[1][0])) == len(shots[1][0].instances), "still answers, from geometry"
+
+
+def test_a_reset_interrupts_and_discards_the_completion_under_way():
+    shots = parked(frames=2)
+    pipeline = Slow(shots)
+    with running(LiveSession(pipeline)) as session:
+        session.answer(shots[0][0])
+        assert pipeline.working.wait(WAIT)
+        session.reset()
+        until(lambda: pipeline.interrupted, "the interruption")
+        assert sources(session.answer(shots[1][0])) <= {Source.GEOMETRIC, Source.UNOCCLUDED}
+
+
+def test_the_worker_survives_a_model_that_raises():
+    shots = parked(frames=6)
+    pipeline = Broken(shots, calls=[0, 1])
+    with running(LiveSession(pipeline, patience=0.0)) as session:
+        session.answer(shots[0][0])
+        assert session.drain(WAIT)
+        answers = session.answer(shots[1][0])
+        figures = session.diagnostics()
+    assert figures["completions.failed"] == 2 and figures["completions"] > 0
+    assert Source.PROPAGATED in sources(answers)
+
+
+def test_a_hopeless_model_is_not_asked_without_pause():
+    shots = parked(frames=1)
+    pipeline = Broken(shots)
+    with running(LiveSession(pipeline)) as session:
+        end = time.monotonic() + 0.8
+        stamp = shots[0][0].stamp
+        while time.monotonic() < end:
+            frame = shots[0][0]
+            object.__setattr__(frame, "stamp", (stamp := stamp + 10_000_000))
+            session.answer(frame)
+        assert 1 <= pipeline.count <= 5
+        assert session.diagnostics()["completions.failed"] == pipeline.count
+
+
+def test_the_budget_is_a_share_of_the_time():
+    shots = parked(frames=40)
+    pipeline = Oracle(shots)
+    pipeline.before = lambda should_stop: time.sleep(0.03)
+    with running(LiveSession(pipeline, budget=0.25, patience=0.0)) as session:
+        for frame, _ in shots:
+            session.answer(frame)
+            time.sleep(0.03)
+        used = session.diagnostics()["budget_used"]
+    assert 0.05 < used < 0.35
+
+
+def test_answers_and_figures_can_be_asked_from_many_threads():
+    shots = parked(frames=10)
+    errors = []
+    with running(LiveSession(Oracle(shots))) as session:
+
+        def ask(session=session):
+            try:
+                for frame, _ in shots:
+                    session.answer(frame)
+                    session.diagnostics()
+                    session.reset()
+            except Exception as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(WAIT)
+    assert not errors
+    assert np.isfinite(session.diagnostics()["answer.p95_s"])
