@@ -141,7 +141,7 @@ class MaskRegion:
         a, b = self.trim(), other.trim()
         return a.box == b.box and np.array_equal(a.bits, b.bits)
 
-    __hash__ = None  # compares by content
+    __hash__ = None  # type: ignore[assignment]  # compares by content
 
     def __repr__(self) -> str:
         return f"MaskRegion(x={self.x}, y={self.y}, {self.width}x{self.height}, area={self.area})"
