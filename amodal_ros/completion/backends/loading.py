@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from amodal_ros.completion.errors import ModelError
+from amodal_ros.completion.switches import Switches
 
 
 def read_json(path: Path) -> dict:
@@ -31,35 +33,90 @@ def read_json(path: Path) -> dict:
     return content
 
 
-def load_component(cls: type, folder: Path, dtype: torch.dtype, expected: str = "") -> Any:
+#: Weights of the usual precision, and of the variant "fp16"; either whole or sharded.
+_WEIGHTS = re.compile(r"(diffusion_pytorch_model|model)(\.fp16)?(-\d+-of-\d+)?(\.fp16)?\.safetensors")
+
+
+def weight_files(names: Iterable[str]) -> tuple[list[str], str | None]:
+    """Which of a component's files are its weights, and their variant: None where there are plain ones, else "fp16"."""
+    matches = [match for match in map(_WEIGHTS.fullmatch, sorted(names)) if match]
+    half = [m.string for m in matches if m[2] or m[4]]
+    plain = [m.string for m in matches if not (m[2] or m[4])]
+    return (plain, None) if plain or not half else (half, "fp16")
+
+
+def load_component(cls: type, folder: Path, dtype: torch.dtype, aliases: Iterable[str] = (), **options: Any) -> Any:
     """One model of a `diffusers` or `transformers` class, in evaluation mode on the CPU.
+
+    Args:
+        aliases: further class names that config.json may give: classes whose weights `cls` is a part of.
+        options: further keywords for ``from_pretrained``.
 
     Raises:
         ModelError: the folder is missing or of another class, has no safetensors weights, or its weights do not match
             its configuration.
     """
-    if not folder.is_dir():
-        raise ModelError(f"{folder}: component not found{f' (expected {expected})' if expected else ''}")
-    config = read_json(folder / "config.json")
-    named = config.get("_class_name") or next(iter(config.get("architectures") or []), None)
-    if named not in (None, cls.__name__):
-        raise ModelError(f"{folder}: expected a {cls.__name__}, got a {named}")
-    if not any(folder.glob("*.safetensors")):
-        found = ", ".join(sorted(p.name for p in folder.iterdir())) or "nothing"
-        raise ModelError(f"{folder}: expected weights as *.safetensors (pickles are refused), found {found}")
+    _, variant = check_component(cls, folder, aliases)
     dtype_name = "torch_dtype" if cls.__module__.startswith("diffusers") else "dtype"
     try:
         with _no_progress_bars():
             model, info = cls.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, output_loading_info=True, **{dtype_name: dtype}
+                folder,
+                local_files_only=True,
+                use_safetensors=True,
+                output_loading_info=True,
+                variant=variant,
+                **{dtype_name: dtype},
+                **options,
             )
     except Exception as error:  # the libraries raise many kinds; the folder's name is what helps
-        raise ModelError(f"{folder}: could not load {cls.__name__}: {_first_line(error)}") from error
+        raise ModelError(
+            f"{folder}: could not load {cls.__name__} (incomplete or corrupt? fetch it again): {first_line(error)}"
+        ) from error
     for what in ("missing_keys", "mismatched_keys"):
         if info.get(what):
             first = ", ".join(sorted(map(str, info[what]))[:3])
             raise ModelError(f"{folder}: weights do not match config.json: {what.replace('_', ' ')}: {first}")
     return model.eval().requires_grad_(False)
+
+
+def check_component(cls: type, folder: Path, aliases: Iterable[str] = ()) -> tuple[list[str], str | None]:
+    """A component's weight files and their variant, without reading them.
+
+    Raises:
+        ModelError: the folder is missing or of another class, or has no safetensors weights.
+    """
+    if not folder.is_dir():
+        raise ModelError(f"{folder}: component not found (expected {cls.__name__})")
+    config = read_json(folder / "config.json")
+    named = config.get("_class_name") or next(iter(config.get("architectures") or []), None)
+    if named not in (None, cls.__name__, *aliases):
+        raise ModelError(f"{folder}: expected a {cls.__name__}, got a {named}")
+    present = [path.name for path in folder.iterdir()]
+    files, variant = weight_files(present)
+    if not files:
+        found = ", ".join(sorted(present)) or "nothing"
+        raise ModelError(
+            f"{folder}: expected weights as *.safetensors, found {found}. Pickled weights (.bin, .ckpt, .pth) can run "
+            "code and are refused: convert them, or fetch the model's safetensors files"
+        )
+    return files, variant
+
+
+def quantization(switches: Switches) -> dict[str, Any]:
+    """Keywords of `load_component` for a denoiser in the precision that the switches ask for.
+
+    Raises:
+        ModelError: the package that quantizes is missing.
+    """
+    if not switches.quantize:
+        return {}
+    try:
+        from diffusers import TorchAoConfig
+        from torchao.quantization import Int8WeightOnlyConfig
+    except ImportError as error:
+        raise ModelError(f"quantize: int8 needs the package torchao: pip install torchao ({error})") from None
+    return {"quantization_config": TorchAoConfig(Int8WeightOnlyConfig())}
 
 
 @contextmanager
@@ -74,5 +131,6 @@ def _no_progress_bars() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an exception of a library says, in one line."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -5,98 +5,134 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
-from safetensors.torch import load_file
+from diffusers import UNet2DConditionModel
+from diffusers.loaders import StableDiffusionLoraLoaderMixin
 
 from amodal_ros.completion.area import latent_area
-from amodal_ros.completion.backends.loading import load_component, read_json
+from amodal_ros.completion.backends.autoencoder import Autoencoder
+from amodal_ros.completion.backends.loading import load_component, quantization, read_json
+from amodal_ros.completion.backends.lora import merge_lora
+from amodal_ros.completion.backends.prompt import Prompt, clip_embedding, stored_prompt
 from amodal_ros.completion.backends.schedules import DiffusionSchedule
 from amodal_ros.completion.errors import ModelError
 from amodal_ros.completion.settings import EmptyMask
-
-AUTOENCODERS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
-#: The empty prompt's embedding, in place of the text encoder: {"prompt_embeds": (1, tokens, width)}.
-PROMPT_FILE = "prompt_embeds.safetensors"
+from amodal_ros.completion.switches import Switches
 
 
 class StableDiffusion:
     """`Backend` on the components of ``StableDiffusionInpaintPipeline``."""
 
     family = "stable_diffusion"
+    prompt_names: tuple[str, ...] = ("prompt_embeds",)
+    lora_loader = StableDiffusionLoraLoaderMixin
+    heeds_force_upcast = False
 
     def __init__(
         self,
         unet: UNet2DConditionModel,
-        vae: AutoencoderKL | AutoencoderTiny,
+        autoencoder: Autoencoder,
         scheduler_config: dict,
-        prompt_embeds: torch.Tensor,
+        prompt: Prompt,
         resolution: int | None = None,
     ) -> None:
         """
         Args:
-            prompt_embeds: the empty prompt's embedding, (1, tokens, width of the UNet's cross-attention).
+            prompt: the empty prompt's embedding, {"prompt_embeds": (1, tokens, width of the UNet's cross-attention)}.
             resolution: pixels along one side; by default the UNet's own.
 
         Raises:
             ModelError: channels, widths or the resolution do not fit each other.
         """
-        self._unet, self._vae = unet, vae
-        self._scheduler_config = dict(scheduler_config)
-        self.latent_factor = _latent_factor(vae)
+        self.unet, self.autoencoder = unet, autoencoder
+        self.scheduler_config = dict(scheduler_config)
+        self.prompt = {name: tensor.to(unet.device, unet.dtype) for name, tensor in prompt.items()}
+        self.latent_factor = autoencoder.factor
         self.resolution = resolution or unet.config.sample_size * self.latent_factor
-        channels = vae.config.latent_channels
+        cells, channels = self.resolution // self.latent_factor, autoencoder.channels
+        self.latent_shape = (channels, cells, cells)
         self.has_mask_input = unet.config.in_channels == 2 * channels + 1
-        if not self.has_mask_input and unet.config.in_channels != channels:
+        self._check(unet.config, channels)
+
+    def _check(self, config, channels: int) -> None:
+        if not self.has_mask_input and config.in_channels != channels:
             raise ModelError(
                 f"unet: expected {channels} or {2 * channels + 1} input channels for a VAE of {channels} latent "
-                f"channels, got {unet.config.in_channels}"
+                f"channels, got {config.in_channels}"
             )
-        if prompt_embeds.ndim != 3 or prompt_embeds.shape[-1] != unet.config.cross_attention_dim:
+        embeds = self.prompt["prompt_embeds"]
+        if embeds.ndim != 3 or embeds.shape[-1] != config.cross_attention_dim:
             raise ModelError(
-                f"prompt embedding: expected (1, tokens, {unet.config.cross_attention_dim}), "
-                f"got {tuple(prompt_embeds.shape)}"
+                f"prompt embedding: expected (1, tokens, {config.cross_attention_dim}), got {tuple(embeds.shape)}"
             )
         if self.resolution % self.latent_factor:
             raise ModelError(f"resolution: expected a multiple of {self.latent_factor}, got {self.resolution}")
-        cells = self.resolution // self.latent_factor
-        self.latent_shape = (channels, cells, cells)
-        self._prompt = prompt_embeds.to(unet.device, unet.dtype)
+        if config.addition_embed_type != self.added_embedding:
+            raise ModelError(
+                f"unet: expected addition_embed_type {self.added_embedding!r} in the family {self.family}, got "
+                f"{config.addition_embed_type!r}; does model_index.json name the right pipeline?"
+            )
+
+    #: What the UNet is told beside the prompt.
+    added_embedding: str | None = None
 
     @classmethod
-    def from_folder(cls, folder: Path, device: torch.device, dtype: torch.dtype, resolution: int | None = None):
-        """Load the folder layout of ``StableDiffusionInpaintPipeline``.
+    def from_folder(
+        cls,
+        folder: Path,
+        device: torch.device,
+        dtype: torch.dtype,
+        resolution: int | None = None,
+        switches: Switches | None = None,
+    ):
+        """Load the folder layout of the family's inpainting pipeline.
 
         Raises:
             ModelError: a component is missing, foreign, or does not match its configuration.
         """
-        unet = load_component(UNet2DConditionModel, folder / "unet", dtype, "UNet2DConditionModel")
-        vae = load_autoencoder(folder / "vae", dtype)
-        scheduler_config = read_json(folder / "scheduler" / "scheduler_config.json")
-        prompt_embeds = empty_prompt(folder, dtype)
+        switches = switches or Switches()
+        config = read_json(folder / "scheduler" / "scheduler_config.json") | dict(switches.scheduler)
+        unet = load_component(UNet2DConditionModel, folder / "unet", dtype, **quantization(switches))
+        if switches.lora:
+            merge_lora(unet, Path(switches.lora), cls.lora_loader, "load_lora_into_unet")
+        prompt = cls.empty_prompt(folder, dtype)
+        autoencoder = Autoencoder.from_folder(folder, device, dtype, switches, cls.heeds_force_upcast)
         # channels-last suits convolutions on CPUs and GPUs alike and costs nothing.
         unet.to(device, memory_format=torch.channels_last)
-        vae.to(device, memory_format=torch.channels_last)
-        return cls(unet, vae, scheduler_config, prompt_embeds, resolution)
+        backend = cls(unet, autoencoder, config, prompt, resolution)
+        if switches.compile:
+            unet.compile()
+        return backend
+
+    @classmethod
+    def empty_prompt(cls, folder: Path, dtype: torch.dtype) -> Prompt:
+        """The empty prompt's embedding, stored or computed.
+
+        Raises:
+            ModelError: neither a stored embedding nor a text encoder with its tokenizer is there.
+        """
+        stored = stored_prompt(folder, cls.prompt_names)
+        return stored or {"prompt_embeds": clip_embedding(folder, "", dtype).last}
+
+    @property
+    def denoiser(self) -> UNet2DConditionModel:
+        return self.unet
 
     @property
     def device(self) -> torch.device:
-        return self._unet.device
+        return self.unet.device
 
     @property
     def dtype(self) -> torch.dtype:
-        return self._unet.dtype
+        return self.unet.dtype
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
-        encoded = self._vae.encode(images.to(self.device, self._vae.dtype))
-        latents = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents
-        return latents.to(self.dtype) * self._vae.config.scaling_factor
+        return self.autoencoder.encode(images).to(self.dtype)
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        latents = latents.to(self._vae.dtype) / self._vae.config.scaling_factor
-        return self._vae.decode(latents).sample.clamp(-1, 1)
+        return self.autoencoder.decode(latents)
 
     def schedule(self, steps: int) -> DiffusionSchedule:
-        return DiffusionSchedule(self._scheduler_config, steps, self.device)
+        return DiffusionSchedule(self.scheduler_config, steps, self.device)
 
     def mask_conditioning(self, image: torch.Tensor, area: torch.Tensor) -> torch.Tensor | None:
         if not self.has_mask_input:
@@ -110,46 +146,18 @@ class StableDiffusion:
 
     def predict(self, z: torch.Tensor, timestep: torch.Tensor, conditioning: torch.Tensor | None) -> torch.Tensor:
         inputs = z if conditioning is None else torch.cat([z, conditioning], dim=1)
-        prompt = self._prompt.expand(len(inputs), -1, -1)
-        return self._unet(inputs, timestep, encoder_hidden_states=prompt, return_dict=False)[0]
+        return self.unet(
+            inputs,
+            timestep,
+            encoder_hidden_states=self.prompt["prompt_embeds"].expand(len(inputs), -1, -1),
+            added_cond_kwargs=self.added_conditions(len(inputs)),
+            return_dict=False,
+        )[0]
+
+    def added_conditions(self, batch: int) -> dict[str, torch.Tensor] | None:
+        """What the UNet is told beside the prompt."""
+        return None
 
     def free(self) -> None:
-        self._unet.to("cpu")
-        self._vae.to("cpu")
-
-
-def load_autoencoder(folder: Path, dtype: torch.dtype) -> AutoencoderKL | AutoencoderTiny:
-    """The VAE of a folder, of either class."""
-    name = read_json(folder / "config.json").get("_class_name")
-    if name not in AUTOENCODERS:
-        raise ModelError(f"{folder}: expected one of {', '.join(AUTOENCODERS)}, got {name!r}")
-    return load_component(AUTOENCODERS[name], folder, dtype)
-
-
-def empty_prompt(folder: Path, dtype: torch.dtype) -> torch.Tensor:
-    """The empty prompt's embedding: stored, or computed once with text encoders that are dropped again.
-
-    Raises:
-        ModelError: neither a stored embedding nor a text encoder with its tokenizer is there.
-    """
-    stored = folder / PROMPT_FILE
-    if stored.is_file():
-        try:
-            return load_file(stored)["prompt_embeds"].to(dtype)
-        except Exception as error:
-            raise ModelError(f"{stored}: expected a tensor 'prompt_embeds': {error}") from error
-    if not (folder / "text_encoder").is_dir():
-        raise ModelError(f"{folder}: expected text_encoder/ with tokenizer/, or {PROMPT_FILE}; found neither")
-    from transformers import CLIPTextModel, CLIPTokenizer
-
-    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-    encoder = load_component(CLIPTextModel, folder / "text_encoder", dtype)
-    tokens = tokenizer("", padding="max_length", max_length=tokenizer.model_max_length, return_tensors="pt")
-    with torch.inference_mode():
-        return encoder(tokens.input_ids)[0].clone()
-
-
-def _latent_factor(vae: AutoencoderKL | AutoencoderTiny) -> int:
-    if isinstance(vae, AutoencoderTiny):
-        return 2 ** (len(vae.config.encoder_block_out_channels) - 1)
-    return 2 ** (len(vae.config.block_out_channels) - 1)
+        self.unet.to("cpu")
+        self.autoencoder.to("cpu")

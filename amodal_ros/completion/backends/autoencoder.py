@@ -1,0 +1,95 @@
+"""Images <-> latents of unit variance, for every family."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, AutoencoderTiny
+
+from amodal_ros.completion.backends.loading import load_component, read_json
+from amodal_ros.completion.errors import ModelError
+from amodal_ros.completion.switches import Switches
+
+AUTOENCODERS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
+Network = AutoencoderKL | AutoencoderTiny
+
+
+class Autoencoder:
+    """E and D. A second, smaller network of the same latents may decode."""
+
+    def __init__(self, vae: Network, decoder: Network | None = None) -> None:
+        """
+        Raises:
+            ModelError: the decoder's latents have another shape than the VAE's.
+        """
+        self.vae, self.decoder = vae, decoder or vae
+        self.channels: int = vae.config.latent_channels
+        self.factor = _latent_factor(vae)
+        theirs = (self.decoder.config.latent_channels, _latent_factor(self.decoder))
+        if theirs != (self.channels, self.factor):
+            raise ModelError(
+                f"decoder: expected {self.channels} latent channels and {self.factor} px per cell as the VAE has, "
+                f"got {theirs[0]} and {theirs[1]}"
+            )
+
+    @classmethod
+    def from_folder(
+        cls,
+        folder: Path,
+        device: torch.device,
+        dtype: torch.dtype,
+        switches: Switches,
+        heeds_force_upcast: bool = False,
+    ) -> Autoencoder:
+        """``vae/`` of a pipeline folder, or what the switches name in its place.
+
+        Args:
+            heeds_force_upcast: compute in float32 where float16 was asked and ``force_upcast`` is configured. SDXL's
+                original VAE overflows in float16; the other families carry the flag by default and do not.
+
+        Raises:
+            ModelError: a network is missing or its weights cannot be used.
+        """
+        place = Path(switches.vae) if switches.vae else folder / "vae"
+        upcast = heeds_force_upcast and dtype == torch.float16 and read_json(place / "config.json").get("force_upcast")
+        vae = _load(place, torch.float32 if upcast else dtype)
+        decoder = _load(Path(switches.decoder), dtype) if switches.decoder else None
+        for network in filter(None, (vae, decoder)):
+            # channels-last suits convolutions on CPUs and GPUs alike and costs nothing.
+            network.to(device, memory_format=torch.channels_last)
+            if switches.vae_tiling:
+                network.enable_tiling()
+        return cls(vae, decoder)
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        """E(x): the mean latents, with the offset and scale that the denoiser was trained with."""
+        encoded = self.vae.encode(images.to(self.vae.device, self.vae.dtype))
+        latents = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents
+        return (latents - _shift(self.vae)) * self.vae.config.scaling_factor
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """D(z), images clipped to [-1, 1]."""
+        latents = latents.to(self.decoder.dtype) / self.decoder.config.scaling_factor + _shift(self.decoder)
+        return self.decoder.decode(latents).sample.clamp(-1, 1)
+
+    def to(self, device: str | torch.device) -> None:
+        self.vae.to(device)
+        self.decoder.to(device)
+
+
+def _load(folder: Path, dtype: torch.dtype) -> Network:
+    name = read_json(folder / "config.json").get("_class_name")
+    if name not in AUTOENCODERS:
+        raise ModelError(f"{folder}: expected one of {', '.join(AUTOENCODERS)}, got {name!r}")
+    return load_component(AUTOENCODERS[name], folder, dtype)
+
+
+def _shift(vae: Network) -> float:
+    return vae.config.get("shift_factor") or 0.0
+
+
+def _latent_factor(vae: Network) -> int:
+    """Pixels per latent cell along one side."""
+    tiny = isinstance(vae, AutoencoderTiny)
+    return 2 ** (len(vae.config.encoder_block_out_channels if tiny else vae.config.block_out_channels) - 1)
