@@ -1,7 +1,6 @@
 """A planner's subscriber: keeps clear of whole objects, and of old or uncertain ones more.
 
-Run it beside the node: ``ros2 run amodal_ros amodal_node`` and ``python examples/planner.py``. It needs this package and
-NumPy; no torch.
+Run it beside the node: ``ros2 run amodal_ros amodal_node`` and ``python examples/planner.py``. No torch is needed.
 """
 
 from __future__ import annotations
