@@ -94,7 +94,7 @@ def replay(bag: Path, topics: Topics, model: str, parameters: Sequence[str], out
         tqdm(total=total, unit=" answers") as bar,
     ):
         bar.set_description("waiting for the node")
-        _spin_until(lambda: listener.hears(topics.image, topics.labels), START_DEADLINE, listener, node)
+        _spin_until(lambda: listener.connected(topics.image, topics.labels), START_DEADLINE, listener, node)
         bar.set_description("playing")
         with _Process("the player", _player_command(bag, topics), out / "player.log") as player:
 
@@ -122,7 +122,7 @@ def _node_command(topics: Topics, model: str, parameters: Sequence[str]) -> list
 
 def _player_command(bag: Path, topics: Topics) -> list[str]:
     command = [sys.executable, "-m", "amodal_ros.cli", "bag", "play", str(bag)]
-    return [*command, "--topics", *topics.played, "--wait-for", topics.image, topics.labels]
+    return [*command, "--topics", *topics.played, "--wait-for", *topics.played]
 
 
 def _spin_until(done: Callable[[], bool], seconds: float, listener: _Listener, node: _Process) -> None:
@@ -164,9 +164,10 @@ class _Listener:
     def spin_once(self) -> None:
         self._executor.spin_once(timeout_sec=0.1)
 
-    def hears(self, *topics: str) -> bool:
-        """Whether somebody subscribes to all of these."""
-        return all(self._node.count_subscribers(topic) for topic in topics)
+    def connected(self, *inputs: str) -> bool:
+        """Whether the node listens, and what it says arrives here: nothing of the first answers would be lost."""
+        listens = all(self._node.count_subscribers(topic) for topic in inputs)
+        return listens and self._node.count_publishers(ANSWERS_TOPIC) > 0 and self.reports > 0
 
     def nothing_waits(self) -> bool:
         """Whether the node says that every image is accounted for, and said so twice: one report can be on its way."""
