@@ -40,6 +40,8 @@ def test_maps_compose_and_invert(a, b):
     points = np.array([[0.0, 0.0], [10.0, -3.0], [200.0, 90.0]])
     np.testing.assert_allclose(a.then(b).points(points), b.points(a.points(points)), atol=1e-6)
     np.testing.assert_allclose(a.then(a.inverse()).points(points), points, atol=1e-6)
+    np.testing.assert_allclose(a.repeated(2).points(points), a.then(a).points(points), atol=1e-6)
+    np.testing.assert_allclose(a.repeated(0).points(points), points, atol=1e-6)
 
 
 @given(similarities)

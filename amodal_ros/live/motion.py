@@ -37,6 +37,12 @@ class Similarity:
     def inverse(self) -> Similarity:
         return Similarity(1.0 / self.scale, -self.dx / self.scale, -self.dy / self.scale)
 
+    def repeated(self, times: float) -> Similarity:
+        """The same motion so many times, as when images were missed."""
+        scale = self.scale**times
+        sum_of_powers = times if abs(self.scale - 1.0) < 1e-6 else (scale - 1.0) / (self.scale - 1.0)
+        return Similarity(scale, self.dx * sum_of_powers, self.dy * sum_of_powers)
+
     def points(self, xy: np.ndarray) -> np.ndarray:
         """Moves points, float (n, 2)."""
         return self.scale * xy + (self.dx, self.dy)

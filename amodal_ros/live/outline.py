@@ -127,6 +127,7 @@ def fit_outline(
     noise = OUTLINE_NOISE * back.scale
     for _ in range(iterations):
         distance, gradient = field.sample(predicted + unknown[0] * offsets + unknown[1:])
+        distance = distance + 0.5 * back.scale  # boundary pixels' centres lie half a pixel inside the outline
         distance = np.where(is_cut, np.maximum(distance, 0.0), distance)
         weight = 1.0 / (1.0 + (distance / noise) ** 2) ** 2 / noise**2
         weight[is_cut & (distance <= 0.0)] = 0.0

@@ -89,7 +89,7 @@ class Track:
         visible: its visible mask when last seen.
         colours: its colours then (`colour_histogram`).
         frame: number of the frame in which it was last seen.
-        step: how it moved from the image before.
+        step: how it moved between its last two images, which were `interval` nanoseconds apart.
         cut: share of its boundary that occluders or the frame's edge drew, in [0, 1].
         asked: stamp of the last image on which the model was asked about it.
     """
@@ -101,6 +101,7 @@ class Track:
     colours: np.ndarray = field(default_factory=lambda: np.zeros(64, np.float32))
     frame: int = 0
     step: Similarity = field(default_factory=Similarity)
+    interval: int = 100_000_000
     cut: float = 0.0
     asked: int | None = None
     shapes: list[Shape] = field(default_factory=list)
@@ -210,8 +211,10 @@ class Tracks:
             if track is None:
                 track = Track(instance.id, frame.stamp)
             elif track.remembers:
-                track.step = _step(track, seen, corners[i], surroundings, i)
-                track.move(track.step)
+                step = _step(track, seen, corners[i], surroundings, i)
+                track.move(step)
+                if frame.stamp > track.stamp:
+                    track.step, track.interval = step, frame.stamp - track.stamp
             track.stamp, track.frame = frame.stamp, self._frame
             track.visible, track.colours = seen.visible, seen.colours
             # Re-inserting keeps the dict ordered by when tracks were last seen.
@@ -321,7 +324,8 @@ def _step(
 
     if step is not None and explained(step) > WELL_EXPLAINED:
         return step
-    others = [box_step(track.visible, seen.visible), track.step]
+    as_before = track.step.repeated((seen.stamp - track.stamp) / track.interval)
+    others = [box_step(track.visible, seen.visible), *([as_before] if as_before.is_plausible() else [])]
     return max([step, *others] if step else others, key=explained)
 
 
