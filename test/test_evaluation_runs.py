@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -190,7 +191,7 @@ def test_a_run_refuses_other_settings(root, tmp_path, capsys):
     run = ["evaluate", "coco-a", "--root", str(root), "--out", str(tmp_path / "run"), "--model", "geometric"]
     assert main([*run, "--occluders", "any"]) == 0
     assert main([*run, "--occluders", "instances"]) == 1
-    assert "methods.ours.settings.occluders = 'any', this one has 'instances'" in capsys.readouterr().err
+    assert "methods.ours.settings.occluders = 'any', expected 'instances'" in capsys.readouterr().err
 
 
 def test_a_run_refuses_other_weights(root, tmp_path, capsys):
@@ -205,13 +206,25 @@ def test_a_run_refuses_other_weights(root, tmp_path, capsys):
 def test_two_shards_merge_into_one_run(root, tmp_path, capsys):
     run = ["evaluate", "coco-a", "--root", str(root), "--model", "geometric", "--limit", "13"]
     assert main([*run, "--out", str(tmp_path / "one")]) == 0
-    for i, home in ((1, "a"), (2, "b")):  # on two machines: nothing is shared
+    for i, home in ((1, "a"), (2, "b")):  # on two machines: nothing is shared, and the data lie elsewhere
+        elsewhere = tmp_path / f"data-{home}"
+        shutil.copytree(root, elsewhere)
+        run[3] = str(elsewhere)
         assert main([*run, "--shard", f"{i}/2", "--out", str(tmp_path / home)]) == 0
     homes = [str(tmp_path / "a"), str(tmp_path / "b")]
     assert main(["evaluate", "merge", *homes, "--out", str(tmp_path / "merged")]) == 0
     assert table(tmp_path / "merged", capsys) == table(tmp_path / "one", capsys)
     assert main(["evaluate", "merge", homes[0], "--out", str(tmp_path / "half")]) == 1
     assert "shard 2 of 2 is missing" in capsys.readouterr().err
+
+
+def test_shards_of_different_runs_do_not_merge(root, tmp_path, capsys):
+    run = ["evaluate", "coco-a", "--root", str(root), "--model", "geometric"]
+    for i, home, limit in ((1, "a", "13"), (2, "b", "12")):
+        assert main([*run, "--limit", limit, "--shard", f"{i}/2", "--out", str(tmp_path / home)]) == 0
+    homes = [str(tmp_path / "a"), str(tmp_path / "b")]
+    assert main(["evaluate", "merge", *homes, "--out", str(tmp_path / "merged")]) == 1
+    assert "limit = 12, expected 13" in capsys.readouterr().err
 
 
 def test_two_torchrun_processes_share_a_run(root, tmp_path, capsys):

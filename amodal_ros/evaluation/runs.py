@@ -156,13 +156,7 @@ class RunFolder:
                 pass
             finally:
                 mine.unlink()
-        wanted, there = _flat(wanted), _flat(read_settings(self.path))
-        for key in sorted({*wanted, *there}):
-            mine, theirs = wanted.get(key, "nothing"), there.get(key, "nothing")
-            if mine != theirs:
-                raise ValueError(
-                    f"{self.path} holds a run with {key} = {theirs!r}, this one has {mine!r}; use another --out"
-                )
+        _compare(self.path, read_settings(self.path), wanted)
 
     def remaining(self, frames: Sequence[tuple[str, int | None]]) -> list[tuple[str, int | None]]:
         """The frames still to do: frames are done in order, so only the last recorded one can be incomplete."""
@@ -217,8 +211,7 @@ def read_run(paths: Sequence[Path]) -> tuple[dict[str, Any], list[Record], list[
     """
     settings = read_settings(paths[0])
     for path in paths[1:]:
-        if read_settings(path) != settings:
-            raise ValueError(f"{path} and {paths[0]} hold runs with different settings")
+        _compare(path, read_settings(path), settings, but=("root", "model"))  # paths differ between machines
     shards = settings["shards"]
     records: dict[tuple[str, str], Record] = {}
     skipped: list[str] = []
@@ -285,6 +278,15 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def _compare(path: Path, there: Mapping[str, Any], wanted: Mapping[str, Any], but: Sequence[str] = ()) -> None:
+    """Raise ValueError with the first setting of the run at `path` that is not as wanted."""
+    theirs, mine = _flat(there), _flat(wanted)
+    for key in sorted({*theirs, *mine} - set(but)):
+        one, other = theirs.get(key, "nothing"), mine.get(key, "nothing")
+        if one != other:
+            raise ValueError(f"{path} holds a run with {key} = {one!r}, expected {other!r}; use another --out")
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
