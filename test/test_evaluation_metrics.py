@@ -49,6 +49,13 @@ def test_bins_exclude_their_lower_and_include_their_upper_end(rate, bins):
     assert set(summarise([record(0, rate, (1, 1))], ["ours"])) == bins <= set(BINS)
 
 
+def test_objects_cut_by_the_frame_are_shown_apart():
+    cut = Record("f", "9", "9", "car", 0.2, {"ours": (1, 4)}, truncation=0.5)
+    summary = summarise([record(0, 0.2, (3, 4)), cut], ["ours"])
+    assert summary["cut by the frame"]["methods"]["ours"]["mean"] == 0.25
+    assert summary["all"]["methods"]["ours"]["mean"] == 0.5
+
+
 def test_mean_is_over_objects_and_pooled_over_pixels():
     records = [record(0, 0.2, (1, 2)), record(1, 0.2, (90, 100), frame="g"), record(2, 0.2, (70, 100), frame="g")]
     figures = summarise(records, ["ours"])["all"]["methods"]["ours"]

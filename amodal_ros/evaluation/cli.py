@@ -21,7 +21,7 @@ from amodal_ros.evaluation.ours import GEOMETRIC, Ours
 from amodal_ros.evaluation.report import ablation_variants, report
 from amodal_ros.evaluation.results import OURS
 from amodal_ros.evaluation.runs import RunFolder, Selection, evaluate, fingerprint, is_complete, merge, read_run
-from amodal_ros.models import resolve_folder
+from amodal_ros.models import find_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,13 +52,14 @@ def _shared_options() -> argparse.ArgumentParser:
     method.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any setting of the method")
     method.add_argument("--no-fallback", action="store_true", help="never answer with the bounded hull")
     method.add_argument("--depth", action="store_true", help="use the data set's depth to tell who is in front")
+    method.add_argument("--segmenter", metavar="PLACE", help="folder or hub id, in place of the model's own")
     method.add_argument(
-        "--segmenter",
+        "--modal-segmenter",
         action="append",
         default=[],
         type=Path,
         metavar="FOLDER",
-        help="also measure this SAM or SAM 2 as a modal segmenter on the original image",
+        help="also measure this SAM or SAM 2 by itself, with nine points on the original image",
     )
     method.add_argument("--device", help="torch device; default: the best there is")
     method.add_argument("--dtype", help="float32, float16 or bfloat16; default: the device's")
@@ -132,12 +133,12 @@ def _methods(args: argparse.Namespace) -> list[Method]:
     if args.model != GEOMETRIC:
         from amodal_ros.completion import AmodalPipeline  # torch only when a model runs
 
-        pipeline = AmodalPipeline.from_pretrained(args.model, device=device, dtype=args.dtype)
+        pipeline = AmodalPipeline.from_pretrained(args.model, segmenter=args.segmenter, device=device, dtype=args.dtype)
     overrides = _overrides(args)
     variants = ablation_variants(overrides) if args.ablation else {OURS: overrides}
     on_error = "skip" if args.skip_bad else "raise"
     ours = [Ours(name, pipeline, o, args.seed, on_error) for name, o in variants.items()]
-    return [*BASELINES, *(_segmenter(folder, device, args.seed) for folder in args.segmenter), *ours]
+    return [*BASELINES, *(_segmenter(folder, device, args.seed) for folder in args.modal_segmenter), *ours]
 
 
 def _segmenter(folder: Path, device: str | None, seed: int) -> Method:
@@ -176,7 +177,7 @@ def _settings(dataset: Dataset, methods: Sequence[Method], args: argparse.Namesp
         "limit": args.limit,
         "skip_bad": args.skip_bad,
         "model": args.model,
-        "weights": None if args.model == GEOMETRIC else fingerprint(resolve_folder(args.model)),
+        "weights": _weights(args),
         "dtype": args.dtype,
         "depth": args.depth,
         "seed": args.seed,
@@ -185,6 +186,14 @@ def _settings(dataset: Dataset, methods: Sequence[Method], args: argparse.Namesp
             for m in methods
         },
     }
+
+
+def _weights(args: argparse.Namespace) -> str | None:
+    """A fingerprint of the model's files: a run is not continued with other weights of the same name."""
+    if args.model == GEOMETRIC:
+        return None
+    found = find_model(args.model, args.segmenter)
+    return fingerprint(found.folder, found.segmenter)
 
 
 def _occlusion(text: str) -> tuple[float, float]:

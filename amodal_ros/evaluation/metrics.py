@@ -24,6 +24,8 @@ BINS: dict[str, tuple[float, float]] = {
     "(0, 0.5]": (0.0, 0.5),
     "(0, 0.8]": (0.0, 0.8),
 }
+#: Objects that the frame's edge cuts, where the truth is known outside of it; beside the occlusion bins.
+CUT = "cut by the frame"
 #: Bootstrap resamples; the interval's own error is then about a tenth of its width.
 RESAMPLES = 1000
 
@@ -39,6 +41,7 @@ class Record:
         overlaps: method -> (intersection, union) in pixels.
         answers: method -> name of `scene.Source`, for methods that answer in several ways.
         seconds: method -> seconds for this object (a batch's time is shared out evenly).
+        truncation: share of the amodal mask outside the frame, in [0, 1]; 0 where the truth ends there.
     """
 
     frame: str
@@ -49,6 +52,7 @@ class Record:
     overlaps: dict[str, tuple[int, int]]
     answers: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    truncation: float = 0.0
 
     @property
     def key(self) -> tuple[str, str]:
@@ -88,9 +92,11 @@ def summarise(records: Sequence[Record], methods: Sequence[str], reference: str 
     """
     values = ious(records, methods)
     rates = np.array([r.occlusion for r in records])
+    groups = {name: (rates > above) & (rates <= up_to) for name, (above, up_to) in BINS.items()}
+    groups[CUT] = np.array([r.truncation > 0 for r in records])
     summary = {}
-    for name, (above, up_to) in BINS.items():
-        inside = np.flatnonzero((rates > above) & (rates <= up_to))
+    for name, group in groups.items():
+        inside = np.flatnonzero(group)
         if inside.size:
             summary[name] = _summarise_bin([records[int(i)] for i in inside], values[inside], methods, reference)
     return summary

@@ -98,6 +98,7 @@ def _evaluate_frame(case: Case, methods: Sequence[Method]) -> list[tuple[Record,
     for i, target in enumerate(case.objects):
         mine = [of_method[i] for of_method in guesses]
         pairs = [overlap(g.mask, target.amodal, case.sample.shape, case.sample.truth_leaves_frame) for g in mine]
+        inside = target.amodal.clip(*case.sample.shape).area
         record = Record(
             frame=case.sample.frame_id,
             object=target.id,
@@ -107,6 +108,7 @@ def _evaluate_frame(case: Case, methods: Sequence[Method]) -> list[tuple[Record,
             overlaps={m.name: pair for m, pair in zip(methods, pairs)},
             answers={m.name: g.answer for m, g in zip(methods, mine) if g.answer},
             seconds={m.name: round(g.seconds, 6) for m, g in zip(methods, mine)},
+            truncation=1 - inside / target.amodal.area,
         )
         results.append((record, mine))
     return results
@@ -179,10 +181,9 @@ class RunFolder:
 
     def skip(self, messages: Sequence[str]) -> None:
         """Append what was left out and why; each message once."""
-        for message in messages:
-            if message not in self.skipped:
-                _append(self._skipped, message)
-                self.skipped.append(message)
+        for message in set(messages) - set(self.skipped):
+            _append(self._skipped, message)
+            self.skipped.append(message)
 
     def finish(self) -> None:
         """Mark this shard as complete."""
@@ -256,12 +257,13 @@ def decode(mask: Mapping[str, Any]) -> MaskRegion:
     return MaskRegion(mask["x"], mask["y"], bits.astype(bool))
 
 
-def fingerprint(folder: Path) -> str:
-    """Which weights lie in a model folder: SHA-256 over every weight file's name, size, first and last MiB."""
+def fingerprint(*places: Path) -> str:
+    """Which weights lie at some places (folders or files): SHA-256 over every file's name, size, first and last MiB."""
     digest = hashlib.sha256()
-    for file in sorted(p for p in folder.rglob("*") if p.suffix in (".safetensors", ".bin", ".json")):
+    files = [f for place in places for f in ([place] if place.is_file() else sorted(place.rglob("*")))]
+    for file in (f for f in files if f.suffix in (".safetensors", ".bin", ".pth", ".json")):
         size = file.stat().st_size
-        digest.update(f"{file.relative_to(folder)} {size}".encode())
+        digest.update(f"{file.name} {size}".encode())
         with file.open("rb") as stream:
             digest.update(stream.read(1 << 20))
             stream.seek(max(0, size - (1 << 20)))
