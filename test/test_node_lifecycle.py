@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 
@@ -62,7 +63,7 @@ def test_a_missing_model_folder_fails_configure_and_can_be_mended(tmp_path):
 @pytest.mark.parametrize("present", [[], ["model_index.json"]])
 def test_an_incomplete_model_folder_is_named(tmp_path, present, capfd):
     for name in present:
-        (tmp_path / name).write_text("{}")
+        (tmp_path / name).write_text(json.dumps({"_class_name": "StableDiffusionInpaintPipeline"}))
     with graph(active=False, autostart=False, model=str(tmp_path)) as (_, peer):
         assert not peer.change(Transition.TRANSITION_CONFIGURE)
     missing = tmp_path / ("segmenter/config.json" if present else "model_index.json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,16 @@ from amodal_ros.completion.area import inpainting_area
 from amodal_ros.completion.backends import Backend, load_backend
 from amodal_ros.completion.condition import background_pixels, condition_image, object_pixels, to_signed, to_uint8
 from amodal_ros.completion.crop import ObjectCrop
+from amodal_ros.completion.device import choose_device, choose_dtype, describe, is_out_of_memory
 from amodal_ros.completion.errors import Interrupted, ModelError
 from amodal_ros.completion.points import draw_points
 from amodal_ros.completion.sampler import first_step, inpaint
 from amodal_ros.completion.segmenters import Segmenter, load_segmenter
 from amodal_ros.completion.settings import Settings
+from amodal_ros.completion.switches import SWITCH_NAMES
 from amodal_ros.completion.trace import Trace
-from amodal_ros.models import folder_settings, resolve_folder
+from amodal_ros.models import find_model
+from amodal_ros.models.profiles import is_hub_id
 from amodal_ros.scene import Completion, MaskRegion, Source, Surroundings
 
 log = logging.getLogger(__name__)
@@ -47,6 +51,8 @@ class AmodalPipeline:
         self.segmenter = segmenter
         self.settings = settings or Settings()
         self.name = name or backend.family
+        #: Objects that fit into the device's memory together, once it was found that `Settings.max_batch` do not.
+        self.batch_limit: int | None = None
 
     @classmethod
     def from_pretrained(
@@ -58,32 +64,55 @@ class AmodalPipeline:
         dtype: str | torch.dtype | None = None,
         resolution: int | None = None,
         preset: str | None = None,
-        **settings: Any,
+        **changes: Any,
     ) -> AmodalPipeline:
-        """Load a model by name or by folder.
+        """Load a model. Nothing is downloaded: what is not on this machine is an error that says how to get it.
 
         Args:
-            model: a known name (``"embedded"``) or a folder in the layout of ``StableDiffusionInpaintPipeline``.
-            segmenter: a `SamModel` folder; by default ``segmenter/`` inside the model's folder.
+            model: a profile's name (``"embedded"``, ``"sdxl"``), a profile file, a pipeline's folder in the layout of
+                `diffusers`, or a hub id that was downloaded before.
+            segmenter: a folder of SAM or SAM 2, a ``.pth`` checkpoint or a hub id; by default the profile's, which by
+                default is ``segmenter/`` inside the model's folder.
             device: by default a CUDA device if there is one, else the CPU.
-            dtype: by default float16 on a GPU and float32 on a CPU.
+            dtype: by default the profile's on a GPU and float32 on a CPU.
             resolution: pixels along one side; by default the model's own.
-            preset, settings: changes to the model's default `Settings`.
+            preset, changes: changes to the profile's `Settings` and `Switches`, by name.
 
         Raises:
-            ModelError: the folder or one of its components cannot be used; the message names it.
-            ValueError: a setting is out of range.
+            ModelError: the model or one of its components cannot be used; the message names it.
+            ValueError: a setting, switch, device or dtype that cannot be.
         """
-        folder = resolve_folder(model)
-        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        dtype = _dtype(dtype, device)
-        chosen = Settings().replace(**folder_settings(folder)).replace(preset, **settings)
-        return cls(
-            load_backend(folder, device, dtype, resolution),
-            load_segmenter(Path(segmenter) if segmenter else folder / "segmenter", device, dtype),
-            chosen,
-            Path(model).name,
-        )
+        found = find_model(model, segmenter)
+        profile = found.profile
+        switches = {name: changes.pop(name) for name in SWITCH_NAMES & changes.keys()}
+        settings = Settings().replace(**profile.settings).replace(preset, **changes)
+        chosen_device = choose_device(device)
+        chosen_dtype = choose_dtype(dtype, chosen_device, profile.dtype)
+        try:
+            pipeline = cls(
+                load_backend(
+                    found.folder,
+                    chosen_device,
+                    chosen_dtype,
+                    resolution or profile.resolution,
+                    profile.switches.replace(**switches),
+                ),
+                load_segmenter(found.segmenter, chosen_device, chosen_dtype),
+                settings,
+                profile.name,
+            )
+        except ModelError as error:
+            if any(map(is_hub_id, profile.places.values())):
+                hint = f"Should the copy be incomplete: `amodal models download {profile.name}` fetches what is missing"
+                raise ModelError(f"{error}. {hint}") from error
+            raise
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise ModelError(f"{profile.name}: does not fit into memory ({describe(chosen_device)})") from error
+            raise
+        if profile.switches.replace(**switches).compile:
+            pipeline.warm_up()
+        return pipeline
 
     def complete(
         self,
@@ -145,30 +174,63 @@ class AmodalPipeline:
             else:
                 tasks += [self._task(image, surroundings, i, seed, k, settings, trace) for k in range(settings.samples)]
 
-        steps = _Steps(tasks, settings, should_stop, progress)
+        steps = _Steps(settings, should_stop, progress)
         painted: dict[int, list[_Task]] = {}
-        for batch in _batches(tasks, settings):
+        while tasks:
+            size = min(settings.max_batch, self.batch_limit or settings.max_batch)
+            batch = tasks[:size]
+            steps.plan(math.ceil(len(tasks) / size))
             try:
                 images = self._paint(batch, settings, steps)  # section 4.1
                 self._segment(batch, images, surroundings, settings)
             except Interrupted:
                 raise Interrupted(results) from None
             except Exception as error:
+                if is_out_of_memory(error) and len(batch) > 1:
+                    self._halve(len(batch))
+                    continue
+                if is_out_of_memory(error):
+                    what = f"{self.name}: one object at {self.backend.resolution} px does not fit into memory"
+                    error = ModelError(f"{what} ({describe(self.backend.device)})")
                 if on_error == "raise":
-                    raise
+                    raise error
                 log.warning("completion of %d objects failed: %s", len({t.index for t in batch}), error)
                 for task in batch:
                     task.failed = True
+            tasks = tasks[size:]
             for task in batch:
                 painted.setdefault(task.index, []).append(task)
                 if len(painted[task.index]) == settings.samples:
                     results[task.index] = _conclude(painted[task.index], surroundings, settings)
         return results
 
+    def warm_up(self) -> None:
+        """Complete one, two and three made-up objects, so that no later call waits for a compiler: the first compiles
+        for its batch size, the next for any."""
+        side = 64
+        image = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+        visible = np.zeros((side, side), bool)
+        visible[16:40, 16:40] = True
+        for count in (1, 2, 3):
+            self.complete(image, [visible] * count, occluders="off", steps=1, samples=1, max_batch=count)
+
     def free(self) -> None:
         """Give the device's memory back; the pipeline cannot be used afterwards."""
         self.backend.free()
         self.segmenter.free()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _halve(self, failed: int) -> None:
+        """Remember that `failed` objects do not fit into memory together."""
+        self.batch_limit = failed // 2
+        log.warning(
+            "%s: %d objects at once do not fit into memory (%s); going on with %d",
+            self.name,
+            failed,
+            describe(self.backend.device),
+            self.batch_limit,
+        )
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
@@ -271,11 +333,14 @@ class _Task:
 class _Steps:
     """Counts denoising steps over all batches of a call and asks the caller between them."""
 
-    def __init__(self, tasks: list[_Task], settings: Settings, should_stop, progress) -> None:
+    def __init__(self, settings: Settings, should_stop, progress) -> None:
         self._should_stop, self._progress = should_stop, progress
-        self._done = 0
-        batches = sum(1 for _ in _batches(tasks, settings))
-        self._total = batches * (settings.steps - first_step(settings, settings.steps))
+        self._per_batch = settings.steps - first_step(settings, settings.steps)
+        self._done = self._total = 0
+
+    def plan(self, batches: int) -> None:
+        """So many batches are left; a batch that ran out of memory has to be done again."""
+        self._total = self._done + batches * self._per_batch
 
     def between(self) -> bool:
         if self._progress is not None:
@@ -342,11 +407,6 @@ def _majority(shapes: list[MaskRegion]) -> tuple[MaskRegion, float]:
     return majority, float(np.mean([s.iou(majority) for s in shapes]))
 
 
-def _batches(tasks: list[_Task], settings: Settings):
-    for start in range(0, len(tasks), settings.max_batch):
-        yield tasks[start : start + settings.max_batch]
-
-
 def _regions(
     masks: Sequence[Mask], shape: tuple[int, int], on_error: str, wanted: int
 ) -> tuple[list[MaskRegion], set[int]]:
@@ -382,16 +442,6 @@ def _check_image(image: np.ndarray) -> None:
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
         raise ValueError(f"image: expected RGB uint8 (height, width, 3), got {got}")
-
-
-def _dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
-    if dtype is None:
-        return torch.float16 if device.type == "cuda" else torch.float32
-    if isinstance(dtype, str):
-        dtype = getattr(torch, dtype, None)
-    if dtype not in (torch.float32, torch.float16, torch.bfloat16):
-        raise ValueError(f"dtype: expected float32, float16 or bfloat16, got {dtype!r}")
-    return dtype
 
 
 def _to_device(arrays: list[np.ndarray], backend: Backend) -> torch.Tensor:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from amodal_ros.live.answerer import Answerer
 from amodal_ros.live.plain import PlainAnswerer
-from amodal_ros.models import folder_settings, resolve_folder
+from amodal_ros.models import find_model
 from amodal_ros.node.parameters import Settings
 
 
@@ -35,17 +34,12 @@ def prepare(settings: Settings, current: Callable[[], Settings]) -> Callable[[],
     """Check that the model is there, without loading it.
 
     Raises:
-        ValueError: the model or segmenter folder is missing; the message says where it was looked for.
+        ValueError: the model or its segmenter is missing; the message says where it was looked for.
     """
     if settings.model == "geometric":
         return lambda: Loaded(PlainAnswerer(occluders=settings.occluders))
 
-    folder = resolve_folder(settings.model)
-    segmenter = Path(settings.segmenter) if settings.segmenter else folder / "segmenter"
-    folder_settings(folder)
-    for path in (folder / "model_index.json", segmenter / "config.json"):
-        if not path.is_file():
-            raise ValueError(f"model {settings.model!r}: {path.absolute()} not found")
+    find_model(settings.model, settings.segmenter or None)
     return lambda: _load(settings, current)
 
 

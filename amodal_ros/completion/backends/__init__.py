@@ -9,21 +9,13 @@ from typing import Any
 import torch
 
 from amodal_ros.completion.backends.base import Backend, Schedule
-from amodal_ros.completion.backends.loading import read_json
-from amodal_ros.completion.errors import ModelError
 from amodal_ros.completion.switches import Switches
+from amodal_ros.models.layout import family_of
 
 __all__ = ["FAMILIES", "Backend", "Schedule", "backend_class", "load_backend"]
 
-#: pipeline class named in model_index.json -> (module, backend class)
-FAMILIES = {
-    "StableDiffusionInpaintPipeline": ("stable_diffusion", "StableDiffusion"),
-    "StableDiffusionPipeline": ("stable_diffusion", "StableDiffusion"),
-    "StableDiffusionXLInpaintPipeline": ("sdxl", "SDXL"),
-    "StableDiffusionXLPipeline": ("sdxl", "SDXL"),
-    "FluxFillPipeline": ("flux", "Flux"),
-    "FluxPipeline": ("flux", "Flux"),
-}
+#: family, which is also the module -> backend class
+FAMILIES = {"stable_diffusion": "StableDiffusion", "sdxl": "SDXL", "flux": "Flux"}
 
 
 def load_backend(
@@ -47,10 +39,5 @@ def backend_class(folder: Path) -> Any:
     Raises:
         ModelError: the folder is missing or of an unknown family.
     """
-    if not folder.is_dir():
-        raise ModelError(f"model folder not found: {folder}")
-    name = read_json(folder / "model_index.json").get("_class_name")
-    if name not in FAMILIES:
-        raise ModelError(f"{folder / 'model_index.json'}: expected one of {', '.join(FAMILIES)}, got {name!r}")
-    module, cls = FAMILIES[name]
-    return getattr(importlib.import_module(f"{__name__}.{module}"), cls)
+    family = family_of(folder)
+    return getattr(importlib.import_module(f"{__name__}.{family}"), FAMILIES[family])

@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
 
-from amodal_ros.completion.backends.loading import load_component, read_json
+from amodal_ros.completion.backends.loading import load_component
 from amodal_ros.completion.errors import ModelError
 from amodal_ros.completion.switches import Switches
+from amodal_ros.models.layout import read_json
 
 AUTOENCODERS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
 Network = AutoencoderKL | AutoencoderTiny

@@ -10,13 +10,14 @@ from diffusers import FluxTransformer2DModel
 from diffusers.loaders import FluxLoraLoaderMixin
 
 from amodal_ros.completion.backends.autoencoder import Autoencoder
-from amodal_ros.completion.backends.loading import load_component, quantization, read_json
+from amodal_ros.completion.backends.loading import load_component, quantization
 from amodal_ros.completion.backends.lora import merge_lora
 from amodal_ros.completion.backends.prompt import Prompt, clip_embedding, load_tokenizer, stored_prompt
 from amodal_ros.completion.backends.schedules import FlowSchedule
 from amodal_ros.completion.errors import ModelError
 from amodal_ros.completion.settings import EmptyMask
 from amodal_ros.completion.switches import Switches
+from amodal_ros.models.layout import read_json
 
 #: Pixels along one side unless told otherwise; a transformer's configuration does not say.
 RESOLUTION = 1024
@@ -154,7 +155,7 @@ class Flux:
         return FlowSchedule(self.scheduler_config, steps, len(self._image_ids), self.device)
 
     def mask_conditioning(self, image: torch.Tensor, area: torch.Tensor) -> torch.Tensor | None:
-        """Packed: (batch, tokens, channels). Flux sees the mask at full resolution, a token's pixels as its channels."""
+        """Packed: (batch, tokens, channels). Flux sees every pixel of the mask, a token's pixels as its channels."""
         if not self.has_mask_input:
             return None
         known = pack(self.encode(image * (1 - area)))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,35 +12,7 @@ from transformers.utils import logging as transformers_logging
 
 from amodal_ros.completion.errors import ModelError
 from amodal_ros.completion.switches import Switches
-
-
-def read_json(path: Path) -> dict:
-    """A JSON object from a file.
-
-    Raises:
-        ModelError: the file is missing or is no JSON object.
-    """
-    try:
-        content = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise ModelError(f"{path}: not found") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ModelError(f"{path}: expected a JSON file: {error}") from None
-    if not isinstance(content, dict):
-        raise ModelError(f"{path}: expected a JSON object, got {type(content).__name__}")
-    return content
-
-
-#: Weights of the usual precision, and of the variant "fp16"; either whole or sharded.
-_WEIGHTS = re.compile(r"(diffusion_pytorch_model|model)(\.fp16)?(-\d+-of-\d+)?(\.fp16)?\.safetensors")
-
-
-def weight_files(names: Iterable[str]) -> tuple[list[str], str | None]:
-    """Which of a component's files are its weights, and their variant: None where there are plain ones, else "fp16"."""
-    matches = [match for match in map(_WEIGHTS.fullmatch, sorted(names)) if match]
-    half = [m.string for m in matches if m[2] or m[4]]
-    plain = [m.string for m in matches if not (m[2] or m[4])]
-    return (plain, None) if plain or not half else (half, "fp16")
+from amodal_ros.models.layout import read_json, weight_files
 
 
 def load_component(cls: type, folder: Path, dtype: torch.dtype, aliases: Iterable[str] = (), **options: Any) -> Any:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from amodal_ros.completion.backends.loading import first_line, load_component
 from amodal_ros.completion.errors import ModelError
@@ -57,6 +56,9 @@ def clip_embedding(folder: Path, part: str, dtype: torch.dtype, projected: bool 
     Raises:
         ModelError: the encoder or its tokenizer is missing or cannot be used.
     """
+    # Imported here: models with a stored embedding, such as the shipped one, need no text encoder.
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
     tokenizer = load_tokenizer(CLIPTokenizer, folder / f"tokenizer{part}")
     cls = CLIPTextModelWithProjection if projected else CLIPTextModel
     encoder = load_component(cls, folder / f"text_encoder{part}", dtype)

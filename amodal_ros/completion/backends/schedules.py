@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
-from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 
 
 class DiffusionSchedule:
@@ -47,13 +46,10 @@ class FlowSchedule:
             tokens: length of the image's token sequence; larger images keep more noise for longer.
         """
         self._scheduler = FlowMatchEulerDiscreteScheduler.from_config(config)
-        shift = calculate_shift(
-            tokens,
-            config.get("base_image_seq_len", 256),
-            config.get("max_image_seq_len", 4096),
-            config.get("base_shift", 0.5),
-            config.get("max_shift", 1.15),
-        )
+        lengths = [config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)]
+        shifts = [config.get("base_shift", 0.5), config.get("max_shift", 1.15)]
+        slope = (shifts[1] - shifts[0]) / (lengths[1] - lengths[0])
+        shift = shifts[0] + slope * (tokens - lengths[0])  # beyond either length the line goes on
         self._scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=shift, device=device)
         self._timesteps, self._sigmas = self._scheduler.timesteps, self._scheduler.sigmas
 

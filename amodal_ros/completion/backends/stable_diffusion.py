@@ -10,13 +10,14 @@ from diffusers.loaders import StableDiffusionLoraLoaderMixin
 
 from amodal_ros.completion.area import latent_area
 from amodal_ros.completion.backends.autoencoder import Autoencoder
-from amodal_ros.completion.backends.loading import load_component, quantization, read_json
+from amodal_ros.completion.backends.loading import load_component, quantization
 from amodal_ros.completion.backends.lora import merge_lora
 from amodal_ros.completion.backends.prompt import Prompt, clip_embedding, stored_prompt
 from amodal_ros.completion.backends.schedules import DiffusionSchedule
 from amodal_ros.completion.errors import ModelError
 from amodal_ros.completion.settings import EmptyMask
 from amodal_ros.completion.switches import Switches
+from amodal_ros.models.layout import read_json
 
 
 class StableDiffusion:

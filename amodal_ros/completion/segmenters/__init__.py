@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from amodal_ros.completion.backends.loading import read_json
 from amodal_ros.completion.errors import ModelError
 from amodal_ros.completion.segmenters.base import Segmenter
+from amodal_ros.models.layout import read_json
 
-__all__ = ["KINDS", "Segmenter", "load_segmenter"]
+__all__ = ["KINDS", "Segmenter", "load_segmenter", "segmenter_class"]
 
 #: ``model_type`` of config.json -> (module, class)
-KINDS = {"sam": ("sam", "Sam")}
+KINDS = {"sam": ("sam", "Sam"), "sam2": ("sam2", "Sam2"), "sam2_video": ("sam2", "Sam2")}
 
 
-def load_segmenter(folder: Path, device: torch.device, dtype: torch.dtype) -> Segmenter:
-    """The segmenter of a folder.
+def load_segmenter(path: Path, device: torch.device, dtype: torch.dtype) -> Segmenter:
+    """The segmenter of a `transformers` folder, or of a ``.pth`` checkpoint of the package segment-anything.
 
     Raises:
-        ModelError: the folder is missing, of an unknown kind, or its weights cannot be used.
+        ModelError: nothing there, of an unknown kind, or its weights cannot be used.
+    """
+    if path.suffix == ".pth" and path.is_file():
+        from amodal_ros.completion.segmenters.segment_anything import SegmentAnything
+
+        return SegmentAnything.from_file(path, device, dtype)
+    return segmenter_class(path).from_folder(path, device, dtype)
+
+
+def segmenter_class(folder: Path) -> Any:
+    """The kind of segmenter that a folder holds.
+
+    Raises:
+        ModelError: the folder is missing or of an unknown kind.
     """
     if not folder.is_dir():
         raise ModelError(f"segmenter folder not found: {folder}")
@@ -29,4 +43,4 @@ def load_segmenter(folder: Path, device: torch.device, dtype: torch.dtype) -> Se
     if kind not in KINDS:
         raise ModelError(f"{folder / 'config.json'}: expected model_type to be one of {', '.join(KINDS)}, got {kind!r}")
     module, cls = KINDS[kind]
-    return getattr(importlib.import_module(f"{__name__}.{module}"), cls).from_folder(folder, device, dtype)
+    return getattr(importlib.import_module(f"{__name__}.{module}"), cls)

