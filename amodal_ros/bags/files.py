@@ -28,7 +28,8 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, ReaderError, StoragePlugin, Writer
 from rosbags.serde import SerdeError
 
-from amodal_ros.bags.messages import PACKAGE, typestore
+from amodal_ros.bags.messages import typestore
+from amodal_ros.bags.share import PACKAGE
 
 Storage = Literal["mcap", "sqlite3"]
 

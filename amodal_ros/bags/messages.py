@@ -7,40 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
+from amodal_ros.bags.share import PACKAGE, shared_file
 from amodal_ros.messages import mask_to_region, nanoseconds
 from amodal_ros.scene import Answer, Completion, Instance, MaskRegion, Source
 
-PACKAGE = "amodal_ros"
 INSTANCES = f"{PACKAGE}/msg/AmodalInstanceArray"
 FRAME_ID = "camera"  #: header.frame_id of every message of a bag that is made here
-
-
-def definitions_folder() -> Path:
-    """Where this package's ``*.msg`` files lie: in a pip install, a source checkout or a ROS installation.
-
-    Raises:
-        FileNotFoundError: the installation is incomplete.
-    """
-    package = Path(__file__).absolute().parents[1]  # not resolved: links of a symlink install stay in the install
-    places = [package / "interfaces", package.parent / "msg"]
-    places += [prefix / "share" / PACKAGE / "msg" for prefix in package.parents]
-    for place in places:
-        if (place / "AmodalInstanceArray.msg").is_file():
-            return place
-    raise FileNotFoundError(f"message definitions of {PACKAGE}: expected AmodalInstanceArray.msg in {places[0]}")
 
 
 @cache
 def typestore() -> Typestore:
     """The messages of ROS 2 Kilted and of this package."""
     store = get_typestore(Stores.ROS2_KILTED)
-    for path in sorted(definitions_folder().glob("*.msg")):
+    for path in sorted(shared_file("msg", "Mask.msg").parent.glob("*.msg")):
         store.register(get_types_from_msg(path.read_text(), f"{PACKAGE}/msg/{path.stem}"))
     return store
 

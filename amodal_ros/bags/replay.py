@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from amodal_ros.bags.files import BagError, BagReader, BagWriter
 from amodal_ros.bags.make import CAMERA_TOPIC, COMPRESSED_TOPIC, IMAGE_TOPIC, LABELS_TOPIC
 from amodal_ros.bags.messages import INSTANCES, typestore
 from amodal_ros.bags.record import Recorder
+from amodal_ros.bags.share import shared_file
 
 NODE = "amodal_node"
 ANSWERS_TOPIC = f"/{NODE}/instances"
@@ -86,6 +88,7 @@ def replay(bag: Path, topics: Topics, model: str, parameters: Sequence[str], out
         recorded[topics.camera] = "sensor_msgs/msg/CameraInfo"
     with BagReader(bag) as reader:
         total, seconds = reader.counts[topics.image], reader.duration
+    _carry_large_images()
     answers, node_command = out / "answers", _node_command(topics, model, parameters)
     with (
         BagWriter(answers) as writer,
@@ -106,6 +109,13 @@ def replay(bag: Path, topics: Topics, model: str, parameters: Sequence[str], out
 
             _spin_until(finished, seconds + SETTLE_DEADLINE, listener, node)
     return answers
+
+
+def _carry_large_images() -> None:
+    """Shared memory that holds whole images, for this process and those it starts, unless the user has chosen."""
+    profiles = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")  # of Kilted, and of older ones
+    if not any(name in os.environ for name in (*profiles, "FASTDDS_BUILTIN_TRANSPORTS")):
+        os.environ.update(dict.fromkeys(profiles, str(shared_file("config", "fastdds.xml"))))
 
 
 def _node_command(topics: Topics, model: str, parameters: Sequence[str]) -> list[str]:
