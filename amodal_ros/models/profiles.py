@@ -184,7 +184,7 @@ def _find_segmenter(place: str, folder: Path, name: str) -> Path:
             "such as facebook/sam-vit-large"
         )
     if path.is_dir() and not (path / "config.json").is_file():
-        raise ModelError(f"{path / 'config.json'} not found: expected a folder of SAM or SAM 2 as transformers saves it")
+        raise ModelError(f"{path / 'config.json'} not found: expected SAM or SAM 2 in the layout of transformers")
     return path
 
 

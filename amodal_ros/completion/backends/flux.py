@@ -12,7 +12,7 @@ from diffusers.loaders import FluxLoraLoaderMixin
 from amodal_ros.completion.backends.autoencoder import Autoencoder
 from amodal_ros.completion.backends.loading import load_component, quantization
 from amodal_ros.completion.backends.lora import merge_lora
-from amodal_ros.completion.backends.prompt import Prompt, clip_embedding, load_tokenizer, stored_prompt
+from amodal_ros.completion.backends.prompt import Prompt, check_prompt, clip_embedding, load_tokenizer, stored_prompt
 from amodal_ros.completion.backends.schedules import FlowSchedule
 from amodal_ros.completion.errors import ModelError
 from amodal_ros.completion.settings import EmptyMask
@@ -34,6 +34,7 @@ class Flux:
     """
 
     family = "flux"
+    denoiser_class = FluxTransformer2DModel
 
     def __init__(
         self,
@@ -45,7 +46,7 @@ class Flux:
     ) -> None:
         """
         Args:
-            prompt: the empty prompt's {"prompt_embeds": (1, tokens, width), "pooled_prompt_embeds": (1, width)}.
+            prompt: the empty prompt's embeddings, of `prompt_shapes`.
             resolution: pixels along one side; 1024 by default.
 
         Raises:
@@ -68,7 +69,7 @@ class Flux:
                 f"transformer: expected {plain} or {filling} input channels for a VAE of {autoencoder.channels} latent "
                 f"channels and {autoencoder.factor} px per cell, got {channels}"
             )
-        self._check_prompt()
+        check_prompt(self.prompt, self.prompt_shapes(transformer.config))
         if self.resolution % (PATCH * self.latent_factor):
             raise ModelError(f"resolution: expected a multiple of {PATCH * self.latent_factor}, got {self.resolution}")
         tokens = self.prompt["prompt_embeds"].shape[1]
@@ -77,15 +78,13 @@ class Flux:
         #: The distilled guidance that the pipelines of `diffusers` use: 30 for Fill, 3.5 for the plain model.
         self.distilled_guidance = 30.0 if self.has_mask_input else 3.5
 
-    def _check_prompt(self) -> None:
-        config, embeds = self.transformer.config, self.prompt["prompt_embeds"]
-        if embeds.ndim != 3 or embeds.shape[-1] != config.joint_attention_dim:
-            raise ModelError(
-                f"prompt embedding: expected (1, tokens, {config.joint_attention_dim}), got {tuple(embeds.shape)}"
-            )
-        pooled = tuple(self.prompt["pooled_prompt_embeds"].shape)
-        if pooled != (1, config.pooled_projection_dim):
-            raise ModelError(f"pooled prompt embedding: expected (1, {config.pooled_projection_dim}), got {pooled}")
+    @staticmethod
+    def prompt_shapes(config) -> dict[str, tuple[int, ...]]:
+        """The empty prompt's embeddings that a transformer of this configuration takes."""
+        return {
+            "prompt_embeds": (1, PROMPT_TOKENS, config.joint_attention_dim),
+            "pooled_prompt_embeds": (1, config.pooled_projection_dim),
+        }
 
     @classmethod
     def from_folder(

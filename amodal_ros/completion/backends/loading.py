@@ -81,12 +81,29 @@ def quantization(switches: Switches) -> dict[str, Any]:
     """
     if not switches.quantize:
         return {}
+    from diffusers import TorchAoConfig
+
+    return {"quantization_config": TorchAoConfig(_int8())}
+
+
+def quantize_in_place(model: torch.nn.Module) -> None:
+    """Store a model's weights in 8 bits.
+
+    Raises:
+        ModelError: the package that quantizes is missing.
+    """
+    config = _int8()
+    from torchao.quantization import quantize_
+
+    quantize_(model, config)
+
+
+def _int8() -> Any:
     try:
-        from diffusers import TorchAoConfig
         from torchao.quantization import Int8WeightOnlyConfig
     except ImportError as error:
         raise ModelError(f"quantize: int8 needs the package torchao: pip install torchao ({error})") from None
-    return {"quantization_config": TorchAoConfig(Int8WeightOnlyConfig())}
+    return Int8WeightOnlyConfig()
 
 
 @contextmanager

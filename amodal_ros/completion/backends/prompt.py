@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ PROMPT_FILE = "prompt_embeds.safetensors"
 Prompt = dict[str, torch.Tensor]
 
 
-def stored_prompt(folder: Path, names: tuple[str, ...]) -> Prompt | None:
+def stored_prompt(folder: Path, names: Iterable[str]) -> Prompt | None:
     """The stored embedding, None where the folder has none.
 
     Raises:
@@ -66,6 +67,14 @@ def clip_embedding(folder: Path, part: str, dtype: torch.dtype, projected: bool 
     out = encoder(tokens.input_ids, output_hidden_states=True)
     pooled = out.text_embeds if projected else out.pooler_output
     return ClipEmbedding(out.last_hidden_state.clone(), out.hidden_states[-2].clone(), pooled.clone())
+
+
+def check_prompt(prompt: Prompt, expected: dict[str, tuple[int, ...]]) -> None:
+    """Raises ModelError where an embedding is missing or of another width; the number of tokens is free."""
+    for name, shape in expected.items():
+        got = tuple(prompt[name].shape) if name in prompt else None
+        if got is None or len(got) != len(shape) or (got[0], got[-1]) != (shape[0], shape[-1]):
+            raise ModelError(f"prompt embedding {name}: expected {shape}, any number of tokens, got {got}")
 
 
 def load_tokenizer(cls: type, folder: Path):

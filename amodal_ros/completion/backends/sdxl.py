@@ -9,34 +9,33 @@ from diffusers.loaders import StableDiffusionXLLoraLoaderMixin
 
 from amodal_ros.completion.backends.prompt import Prompt, clip_embedding, stored_prompt
 from amodal_ros.completion.backends.stable_diffusion import StableDiffusion
-from amodal_ros.completion.errors import ModelError
 
 
 class SDXL(StableDiffusion):
     """`Backend` on the components of ``StableDiffusionXLInpaintPipeline``."""
 
     family = "sdxl"
-    prompt_names = ("prompt_embeds", "pooled_prompt_embeds")
     lora_loader = StableDiffusionXLLoraLoaderMixin
     heeds_force_upcast = True
     added_embedding = "text_time"
 
     def _check(self, config, channels: int) -> None:
         super()._check(config, channels)
-        pooled = self.prompt["pooled_prompt_embeds"]
-        # Six numbers describe the picture's size; the refiner, which has an aesthetic score instead, does not inpaint.
-        width = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
-        if pooled.shape != (1, width):
-            raise ModelError(f"pooled prompt embedding: expected (1, {width}), got {tuple(pooled.shape)}")
         side = self.resolution
         # Original size, corner of the crop, target size, each (height, width): a picture that nobody cropped.
         self._time_ids = torch.tensor([[side, side, 0, 0, side, side]], device=self.device, dtype=self.dtype)
+
+    @staticmethod
+    def prompt_shapes(config) -> dict[str, tuple[int, ...]]:
+        # Six numbers describe the picture's size; the refiner, which has an aesthetic score instead, does not inpaint.
+        pooled = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
+        return {"prompt_embeds": (1, 77, config.cross_attention_dim), "pooled_prompt_embeds": (1, pooled)}
 
     @classmethod
     def empty_prompt(cls, folder: Path, dtype: torch.dtype) -> Prompt:
         """As ``StableDiffusionXLInpaintPipeline`` encodes the prompt "": both encoders' last hidden state but one, side
         by side, and the second one's pooled output."""
-        stored = stored_prompt(folder, cls.prompt_names)
+        stored = stored_prompt(folder, ["prompt_embeds", "pooled_prompt_embeds"])
         if stored:
             return stored
         first, second = clip_embedding(folder, "", dtype), clip_embedding(folder, "_2", dtype, projected=True)

@@ -12,7 +12,7 @@ from amodal_ros.completion.area import latent_area
 from amodal_ros.completion.backends.autoencoder import Autoencoder
 from amodal_ros.completion.backends.loading import load_component, quantization
 from amodal_ros.completion.backends.lora import merge_lora
-from amodal_ros.completion.backends.prompt import Prompt, clip_embedding, stored_prompt
+from amodal_ros.completion.backends.prompt import Prompt, check_prompt, clip_embedding, stored_prompt
 from amodal_ros.completion.backends.schedules import DiffusionSchedule
 from amodal_ros.completion.errors import ModelError
 from amodal_ros.completion.settings import EmptyMask
@@ -24,9 +24,11 @@ class StableDiffusion:
     """`Backend` on the components of ``StableDiffusionInpaintPipeline``."""
 
     family = "stable_diffusion"
-    prompt_names: tuple[str, ...] = ("prompt_embeds",)
+    denoiser_class = UNet2DConditionModel
     lora_loader = StableDiffusionLoraLoaderMixin
     heeds_force_upcast = False
+    #: What the UNet is told beside the prompt, as its configuration names it.
+    added_embedding: str | None = None
 
     def __init__(
         self,
@@ -38,7 +40,7 @@ class StableDiffusion:
     ) -> None:
         """
         Args:
-            prompt: the empty prompt's embedding, {"prompt_embeds": (1, tokens, width of the UNet's cross-attention)}.
+            prompt: the empty prompt's embedding, of `prompt_shapes`.
             resolution: pixels along one side; by default the UNet's own.
 
         Raises:
@@ -60,11 +62,6 @@ class StableDiffusion:
                 f"unet: expected {channels} or {2 * channels + 1} input channels for a VAE of {channels} latent "
                 f"channels, got {config.in_channels}"
             )
-        embeds = self.prompt["prompt_embeds"]
-        if embeds.ndim != 3 or embeds.shape[-1] != config.cross_attention_dim:
-            raise ModelError(
-                f"prompt embedding: expected (1, tokens, {config.cross_attention_dim}), got {tuple(embeds.shape)}"
-            )
         if self.resolution % self.latent_factor:
             raise ModelError(f"resolution: expected a multiple of {self.latent_factor}, got {self.resolution}")
         if config.addition_embed_type != self.added_embedding:
@@ -72,9 +69,12 @@ class StableDiffusion:
                 f"unet: expected addition_embed_type {self.added_embedding!r} in the family {self.family}, got "
                 f"{config.addition_embed_type!r}; does model_index.json name the right pipeline?"
             )
+        check_prompt(self.prompt, self.prompt_shapes(config))
 
-    #: What the UNet is told beside the prompt.
-    added_embedding: str | None = None
+    @staticmethod
+    def prompt_shapes(config) -> dict[str, tuple[int, ...]]:
+        """The empty prompt's embedding that a UNet of this configuration takes."""
+        return {"prompt_embeds": (1, 77, config.cross_attention_dim)}
 
     @classmethod
     def from_folder(
@@ -111,7 +111,7 @@ class StableDiffusion:
         Raises:
             ModelError: neither a stored embedding nor a text encoder with its tokenizer is there.
         """
-        stored = stored_prompt(folder, cls.prompt_names)
+        stored = stored_prompt(folder, ["prompt_embeds"])
         return stored or {"prompt_embeds": clip_embedding(folder, "", dtype).last}
 
     @property

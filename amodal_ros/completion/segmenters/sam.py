@@ -15,6 +15,7 @@ class Sam:
     """`Segmenter` on a `SamModel`."""
 
     kind = "sam"
+    model_class = SamModel
 
     def __init__(self, model: SamModel, pixels: Pixels | None = None) -> None:
         self.model = model

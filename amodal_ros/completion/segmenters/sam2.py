@@ -17,6 +17,7 @@ class Sam2:
     """`Segmenter` on a `Sam2Model`."""
 
     kind = "sam2"
+    model_class = Sam2Model
 
     def __init__(self, model: Sam2Model, pixels: Pixels | None = None) -> None:
         self.model = model
