@@ -7,5 +7,4 @@ setup(
     # amodal_ros.msg: that name belongs to the classes that ROS generates.
     packages=[*find_packages(include=["amodal_ros*"]), "amodal_ros.interfaces"],
     package_dir={"amodal_ros.interfaces": "msg"},
-    package_data={"amodal_ros.interfaces": ["*.msg"]},
 )
