@@ -110,7 +110,8 @@ def _frames(args: argparse.Namespace) -> Iterator[BagFrame]:
     if len(args.source) == 1:
         return sources.folder_frames(args.source[0], args.images, args.labels, args.calibration)
     if len(args.source) == 2:
-        return sources.dataset_frames(_dataset(*args.source, args.option, args.skip_bad), args.calibration)
+        name, root = args.source
+        return sources.dataset_frames(_dataset(name, root, args.option, args.skip_bad), args.calibration)
     raise BagError(f"expected a folder, 'streets', or a data set's name and root, got {' '.join(args.source)}")
 
 

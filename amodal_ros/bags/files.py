@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from rosbags.interfaces import (
     Connection,
@@ -88,7 +88,7 @@ class BagWriter:
         if kind is not None:
             shutil.rmtree(self.path, ignore_errors=True)
 
-    def write(self, topic: str, message: object, time: int) -> None:
+    def write(self, topic: str, message: Any, time: int) -> None:
         """Write a message of `messages.typestore` at `time` (nanoseconds since the epoch)."""
         msgtype = message.__msgtype__
         self.write_raw(topic, msgtype, typestore().serialize_cdr(message, msgtype), time)
@@ -111,7 +111,7 @@ class Record:
     time: int
     raw: bytes
 
-    def message(self) -> object:
+    def message(self) -> Any:
         """The message as a `rosbags` object: same field names as in ROS, NumPy arrays for sequences of numbers."""
         try:
             return typestore().deserialize_cdr(self.raw, self.msgtype)
@@ -171,7 +171,8 @@ class BagReader:
 
     def qos(self, topic: str) -> Qos:
         """The first QoS profile that was recorded for a topic; `RELIABLE` when none was."""
-        profiles = [q for c in self._reader.connections if c.topic == topic for q in c.ext.offered_qos_profiles]
+        chosen: list[Any] = [c.ext for c in self._reader.connections if c.topic == topic]
+        profiles = [profile for ext in chosen for profile in ext.offered_qos_profiles]
         return profiles[0] if profiles else RELIABLE
 
     def topics_of(self, msgtype: str) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
@@ -29,7 +30,7 @@ def typestore() -> Typestore:
     return store
 
 
-def image(pixels: np.ndarray, stamp: int) -> object:
+def image(pixels: np.ndarray, stamp: int) -> Any:
     """sensor_msgs/Image from RGB uint8 (height, width, 3), or a label map: uint8, uint16 or int32 (height, width).
 
     Label maps become mono8, 16UC1 or 32SC1.
@@ -50,12 +51,12 @@ def image(pixels: np.ndarray, stamp: int) -> object:
     return _new("sensor_msgs", "Image")(_header(stamp), height, width, encoding, 0, data.size // height, data)
 
 
-def compressed_image(jpeg: bytes, stamp: int) -> object:
+def compressed_image(jpeg: bytes, stamp: int) -> Any:
     """sensor_msgs/CompressedImage from a JPEG file's bytes."""
     return _new("sensor_msgs", "CompressedImage")(_header(stamp), "jpeg", np.frombuffer(jpeg, np.uint8))
 
 
-def camera_info(shape: tuple[int, int], projection: np.ndarray | None, stamp: int) -> object:
+def camera_info(shape: tuple[int, int], projection: np.ndarray | None, stamp: int) -> Any:
     """sensor_msgs/CameraInfo of an undistorted camera.
 
     Args:
@@ -79,13 +80,13 @@ def camera_info(shape: tuple[int, int], projection: np.ndarray | None, stamp: in
     )
 
 
-def instances(answers: Sequence[Answer], shape: tuple[int, int], stamp: int, model: str) -> object:
+def instances(answers: Sequence[Answer], shape: tuple[int, int], stamp: int, model: str) -> Any:
     """AmodalInstanceArray for the answers of one image of (height, width) `shape`, in ascending order of id."""
     entries = [_instance(answer) for answer in sorted(answers, key=lambda answer: answer.instance.id)]
     return _new(PACKAGE, "AmodalInstanceArray")(_header(stamp), shape[1], shape[0], model, entries)
 
 
-def answers_of(message: object) -> list[Answer]:
+def answers_of(message: Any) -> list[Answer]:
     """The answers in an AmodalInstanceArray, of `rosbags` or of rclpy.
 
     `completion.occluders`, positions in a list that only the sender knew, stays empty; `occluders` has the ids.
@@ -102,24 +103,24 @@ def answers_of(message: object) -> list[Answer]:
     return answers
 
 
-def _new(package: str, name: str) -> type:
+def _new(package: str, name: str) -> Any:
     return typestore().types[f"{package}/msg/{name}"]
 
 
-def _time(stamp: int) -> object:
+def _time(stamp: int) -> Any:
     return _new("builtin_interfaces", "Time")(*divmod(int(stamp), 1_000_000_000))
 
 
-def _header(stamp: int) -> object:
+def _header(stamp: int) -> Any:
     return _new("std_msgs", "Header")(_time(stamp), FRAME_ID)
 
 
-def _mask(region: MaskRegion) -> object:
+def _mask(region: MaskRegion) -> Any:
     region = region.trim()
     return _new(PACKAGE, "Mask")(*region.box, region.pack())
 
 
-def _instance(answer: Answer) -> object:
+def _instance(answer: Answer) -> Any:
     done = answer.completion
     return _new(PACKAGE, "AmodalInstance")(
         id=answer.instance.id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ from amodal_ros.scene.overlay import draw_overlay
 OVERLAYS = 6  # pictures, one from each sixth of the run
 
 
-def write_overlays(bag: Path, image_topic: str, arrays: dict[int, object], out: Path) -> list[Path]:
+def write_overlays(bag: Path, image_topic: str, arrays: dict[int, Any], out: Path) -> list[Path]:
     """The answered frame that hides most in each part of the run, as ``overlay_1.png`` and so on.
 
     Args:
@@ -28,7 +29,7 @@ def write_overlays(bag: Path, image_topic: str, arrays: dict[int, object], out: 
     stamps = sorted(arrays)
     parts = [part for part in np.array_split(np.array(stamps, np.int64), OVERLAYS) if part.size]
     chosen = {int(max(part, key=lambda stamp: _hidden(arrays[int(stamp)]))) for part in parts}
-    paths = []
+    paths: list[Path] = []
     for stamp, image in _images(bag, image_topic):
         if stamp in chosen:
             chosen.remove(stamp)  # a bag can hold a stamp twice
@@ -37,7 +38,7 @@ def write_overlays(bag: Path, image_topic: str, arrays: dict[int, object], out: 
     return paths
 
 
-def write_video(bag: Path, image_topic: str, arrays: dict[int, object], out: Path, rate: float) -> None:
+def write_video(bag: Path, image_topic: str, arrays: dict[int, Any], out: Path, rate: float) -> None:
     """Every image of the run with its answers; an image that was not answered shows none and says so."""
     writer = None
     try:
@@ -70,7 +71,7 @@ def _images(bag: Path, topic: str) -> Iterator[tuple[int, np.ndarray]]:
             yield nanoseconds(message.header.stamp), rgb_of(message)
 
 
-def _hidden(array: object) -> float:
+def _hidden(array: Any) -> float:
     """How much there is to see: pixels that are not visible, inside the image."""
     return sum(
         answer.completion.amodal.clip(array.image_height, array.image_width).area - answer.completion.visible.area

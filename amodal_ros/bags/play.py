@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import rclpy
 from rclpy.duration import Duration
@@ -20,6 +21,8 @@ from rosbags.interfaces import Qos
 from rosgraph_msgs.msg import Clock
 
 from amodal_ros.bags.files import BagError, BagReader, Record
+
+Policy = TypeVar("Policy", HistoryPolicy, ReliabilityPolicy, DurabilityPolicy)
 
 CLOCK_PERIOD = 0.025  # seconds of wall time between two /clock messages, as `ros2 bag play` has it
 SUBSCRIBER_DEADLINE = 60.0  # seconds to wait for a subscriber
@@ -92,16 +95,14 @@ class _Pace:
             self.first, self.start = record.time, time.monotonic()
         due = self.start + (record.time - self.first) * 1e-9 / self.rate
         while (left := due - time.monotonic()) > 0:
-            if self.clock is None:
-                time.sleep(left)
-            else:
-                self._tell_time(record.time - round(left * self.rate * 1e9))
-                time.sleep(min(left, CLOCK_PERIOD))
-        if self.clock is not None:
-            self._tell_time(record.time)
+            self._tell_time(record.time - round(left * self.rate * 1e9))
+            time.sleep(left if self.clock is None else min(left, CLOCK_PERIOD))
+        self._tell_time(record.time)
         return max(0.0, -left)
 
     def _tell_time(self, now: int) -> None:
+        if self.clock is None:
+            return
         message = Clock()
         message.clock.sec, message.clock.nanosec = divmod(now, 1_000_000_000)
         self.clock.publish(message)
@@ -133,7 +134,7 @@ def _publishers(node: Node, reader: BagReader, topics: Sequence[str] | None) -> 
     missing = sorted(set(topics or ()) - reader.topics.keys())
     if missing:
         raise BagError(f"{reader.path}: no topic {', '.join(missing)}; it has {', '.join(sorted(reader.topics))}")
-    publishers = {}
+    publishers: dict[str, Publisher] = {}
     for topic, msgtype in reader.topics.items():
         if topics is not None and topic not in topics:
             continue
@@ -150,13 +151,14 @@ def _rclpy_qos(recorded: Qos) -> QoSProfile:
     """The recorded profile; what it leaves to the system becomes what fits any subscriber: reliable and volatile."""
     return QoSProfile(
         depth=recorded.depth or 10,
-        history=_policy(HistoryPolicy, recorded.history.name, HistoryPolicy.KEEP_LAST),
-        reliability=_policy(ReliabilityPolicy, recorded.reliability.name, ReliabilityPolicy.RELIABLE),
-        durability=_policy(DurabilityPolicy, recorded.durability.name, DurabilityPolicy.VOLATILE),
+        history=_policy(HistoryPolicy.KEEP_LAST, recorded.history.name),
+        reliability=_policy(ReliabilityPolicy.RELIABLE, recorded.reliability.name),
+        durability=_policy(DurabilityPolicy.VOLATILE, recorded.durability.name),
     )
 
 
-def _policy(kind: type, name: str, otherwise: object) -> object:
+def _policy(otherwise: Policy, name: str) -> Policy:
+    kind = type(otherwise)
     return kind[name] if name in ("KEEP_LAST", "KEEP_ALL", "RELIABLE", "BEST_EFFORT", "TRANSIENT_LOCAL") else otherwise
 
 
@@ -164,9 +166,8 @@ def _await_subscribers(publishers: dict[str, Publisher], topics: Sequence[str]) 
     unknown = sorted(set(topics) - publishers.keys())
     if unknown:
         raise BagError(f"--wait-for: not played: {', '.join(unknown)}")
-    waiting: Callable[[], list[str]] = lambda: [t for t in topics if not publishers[t].get_subscription_count()]  # noqa: E731
     deadline = time.monotonic() + SUBSCRIBER_DEADLINE
-    while waiting():
+    while waiting := [topic for topic in topics if not publishers[topic].get_subscription_count()]:
         if time.monotonic() > deadline:
-            raise BagError(f"no subscriber within {SUBSCRIBER_DEADLINE:g} s on {', '.join(waiting())}")
+            raise BagError(f"no subscriber within {SUBSCRIBER_DEADLINE:g} s on {', '.join(waiting)}")
         time.sleep(0.05)  # rclpy has no event for a matched subscriber that works for every middleware

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
@@ -185,7 +186,7 @@ class _Listener:
 
     def _remember(self, topic: str, raw: bytes, now: int) -> None:
         if topic == DIAGNOSTICS_TOPIC:
-            message = typestore().deserialize_cdr(raw, "diagnostic_msgs/msg/DiagnosticArray")
+            message: Any = typestore().deserialize_cdr(raw, "diagnostic_msgs/msg/DiagnosticArray")
             for status in message.status:
                 values = {pair.key: pair.value for pair in status.values}
                 if status.name == f"{NODE}: answers":

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +53,7 @@ class Run:
     diagnostics: str
 
     @cached_property
-    def arrays(self) -> dict[int, object]:
+    def arrays(self) -> dict[int, Any]:
         """AmodalInstanceArray by the stamp of its image (ns); masks stay packed."""
         return {nanoseconds(message.header.stamp): message for _, message in _messages(self.recorded, self.answers)}
 
@@ -80,7 +81,7 @@ class Run:
         return last
 
 
-def summarise(run: Run) -> dict[str, object]:
+def summarise(run: Run) -> dict[str, Any]:
     """All figures of a run; see `docs/bags.md`.
 
     Raises:
@@ -91,7 +92,7 @@ def summarise(run: Run) -> dict[str, object]:
     counters = run.counters.get("answers", {})
     dropped = {key.removeprefix("dropped."): int(n) for key, n in counters.items() if key.startswith("dropped.")}
     entries = [entry for array in run.arrays.values() for entry in array.instances]
-    summary: dict[str, object] = {
+    summary: dict[str, Any] = {
         "format": FORMAT,
         "machine": _machine(),
         "model": run.counters.get("model", {}),
@@ -119,7 +120,7 @@ def summarise(run: Run) -> dict[str, object]:
     return summary
 
 
-def table(summary: dict[str, object]) -> str:
+def table(summary: dict[str, Any]) -> str:
     """The figures of `summarise` as lines for people."""
     frames, objects, given, machine = (summary[key] for key in ("frames", "objects", "input", "machine"))
     dropped = ", ".join(f"{n} {reason}" for reason, n in frames["dropped"].items()) or "none"
@@ -145,7 +146,7 @@ def table(summary: dict[str, object]) -> str:
     return "\n".join(lines)
 
 
-def _problems(run: Run, summary: dict[str, object]) -> Iterator[str]:
+def _problems(run: Run, summary: dict[str, Any]) -> Iterator[str]:
     """What cannot be if node and graph work."""
     frames, accuracy = summary["frames"], summary["accuracy"]
     if not run.arrays:
@@ -180,7 +181,7 @@ def _wrong_answers(run: Run) -> Iterator[str]:
                 yield f"stamp {nanoseconds(array.header.stamp)}, object {answer.instance.id}: {wrong}"
 
 
-def _messages(bag: Path, topic: str) -> Iterator[tuple[int, object]]:
+def _messages(bag: Path, topic: str) -> Iterator[tuple[int, Any]]:
     """(time of recording in ns, message)."""
     with BagReader(bag) as reader:
         for record in reader.records([topic]):
@@ -201,7 +202,7 @@ def _replay(arrivals: dict[int, int]) -> dict[str, float] | None:
     return {"seconds": float(times[-1] - times[0]) * 1e-9, "latest_ms": float(drift.max()) * 1e-6}
 
 
-def _occlusion(ratios: np.ndarray) -> dict[str, object]:
+def _occlusion(ratios: np.ndarray) -> dict[str, Any]:
     bins = {"none": int((ratios <= 0).sum())}
     for low, high in pairwise(OCCLUSION_EDGES):
         bins[f"({low:g}, {high:g}]"] = int(((ratios > low) & (ratios <= high)).sum())
@@ -245,7 +246,7 @@ def _stages(counters: dict[str, str]) -> dict[str, dict[str, float]]:
     return stages
 
 
-def _machine() -> dict[str, object]:
+def _machine() -> dict[str, Any]:
     names = (line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name"))
     return {
         "cpu": next(names, platform.processor() or platform.machine()),

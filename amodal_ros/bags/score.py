@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from amodal_ros.bags.files import BagError, BagReader
 from amodal_ros.bags.make import TRUTH_TOPIC
@@ -15,7 +16,7 @@ from amodal_ros.scene import Answer, Surroundings, convex_hull
 METHODS = ("answer", "modal", "hull", "bounded_hull")
 
 
-def score(bag: Path | str, truth_bag: Path | str | None = None, topic: str | None = None) -> dict[str, object]:
+def score(bag: Path | str, truth_bag: Path | str | None = None, topic: str | None = None) -> dict[str, Any]:
     """Compare the answers in one bag with the truth in the same or another bag.
 
     Args:
@@ -64,7 +65,7 @@ def score(bag: Path | str, truth_bag: Path | str | None = None, topic: str | Non
     }
 
 
-def score_table(result: dict[str, object]) -> str:
+def score_table(result: dict[str, Any]) -> str:
     """The figures of `score` as lines for people."""
     frames, objects = result["frames"], result["objects"]
     lines = [
@@ -86,7 +87,7 @@ def score_table(result: dict[str, object]) -> str:
     return "\n".join(lines)
 
 
-def _answers(bag: Path | str, topic: str | None) -> tuple[dict[int, object], str]:
+def _answers(bag: Path | str, topic: str | None) -> tuple[dict[int, Any], str]:
     with BagReader(bag) as reader:
         topics = [t for t in reader.topics_of(INSTANCES) if t != TRUTH_TOPIC]
     if topic is None and len(topics) != 1:
@@ -98,7 +99,7 @@ def _answers(bag: Path | str, topic: str | None) -> tuple[dict[int, object], str
     return _arrays(bag, topic), topic
 
 
-def _arrays(bag: Path | str, topic: str) -> dict[int, object]:
+def _arrays(bag: Path | str, topic: str) -> dict[int, Any]:
     """AmodalInstanceArray messages by the stamp of their image; masks stay packed."""
     with BagReader(bag) as reader:
         messages = [record.message() for record in reader.records([topic])]
@@ -147,5 +148,5 @@ def _by_source(records: list[Record]) -> dict[str, dict]:
     return {name: summarise(groups[name], METHODS, reference="answer")[everything] for name in sorted(groups)}
 
 
-def _span(arrays: dict[int, object]) -> str:
+def _span(arrays: dict[int, Any]) -> str:
     return f"{min(arrays)} to {max(arrays)}"
