@@ -25,16 +25,14 @@ WITHDRAWN = {
 
 def cached(reference: str) -> Path | None:
     """The local copy of a hub reference; None where there is none. Never touches the network."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub import try_to_load_from_cache
 
     repository, inside = _parse(reference)
-    try:
-        folder = Path(snapshot_download(repository, local_files_only=True))
-    except LocalEntryNotFoundError:
-        return None
-    path = folder / inside if inside else folder
-    return path if path.exists() else None
+    for name in [inside] if inside else ["model_index.json", "config.json"]:
+        path = try_to_load_from_cache(repository, name)
+        if isinstance(path, str):
+            return Path(path) if inside else Path(path).parent
+    return None
 
 
 def cache_folder(reference: str) -> Path:
@@ -60,12 +58,11 @@ def download(reference: str) -> Path:
     Raises:
         ModelError: no network, no such repository, or a licence that has to be accepted first.
     """
-    import httpx
-    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub import HfApi, constants, snapshot_download
     from huggingface_hub import errors as hub
 
     repository, inside = _parse(reference)
-    page = f"https://huggingface.co/{repository}"
+    page = f"{constants.ENDPOINT}/{repository}"
     try:
         names = [inside] if inside else wanted_files(HfApi().list_repo_files(repository))
         if not any(name.endswith(".safetensors") for name in names):
@@ -77,10 +74,13 @@ def download(reference: str) -> Path:
         ) from None
     except hub.RepositoryNotFoundError:
         raise ModelError(f"{repository}: no such repository, or a private one (looked at {page})") from None
-    except (hub.OfflineModeIsEnabled, hub.LocalEntryNotFoundError, httpx.TransportError, ConnectionError) as error:
-        raise ModelError(f"{repository}: the hub cannot be reached ({error}); what was fetched is kept") from None
-    except hub.HfHubHTTPError as error:
-        raise ModelError(f"{repository}: {str(error).splitlines()[0]}") from None
+    except ModelError:
+        raise
+    except Exception as error:  # which HTTP library raises depends on the hub library's version
+        raise ModelError(
+            f"{page}: could not be fetched ({(str(error).strip() or type(error).__name__).splitlines()[0]}); what has "
+            "come stays, and the next try goes on from there"
+        ) from None
     return folder / inside if inside else folder
 
 
