@@ -114,9 +114,10 @@ def replay(bag: Path, topics: Topics, model: str, parameters: Sequence[str], out
 
 def _carry_large_images() -> None:
     """Shared memory that holds whole images, for this process and those it starts, unless the user has chosen."""
-    profiles = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")  # of Kilted, and of older ones
-    if not any(name in os.environ for name in (*profiles, "FASTDDS_BUILTIN_TRANSPORTS")):
-        os.environ.update(dict.fromkeys(profiles, str(shared_file("config", "fastdds.xml"))))
+    names = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")  # of today, and up to Jazzy
+    if not any(name in os.environ for name in (*names, "FASTDDS_BUILTIN_TRANSPORTS")):
+        old = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
+        os.environ[names[old]] = str(shared_file("config", "fastdds.xml"))
 
 
 def _node_command(topics: Topics, model: str, parameters: Sequence[str]) -> list[str]:
