@@ -14,6 +14,8 @@ from amodal_ros.scene.mask import MaskRegion
 
 #: Corners per object that are followed by optical flow, and the fewest that make a step.
 CORNERS, FEWEST = 24, 6
+#: Standard deviation of the scale between consecutive images, and the largest change that is believed.
+SCALE_CHANGE, LARGEST_CHANGE = 0.1, 1.25
 #: Scales beyond this factor between two images of one track are a mistake, not a motion.
 LARGEST_SCALE = 5.0
 
@@ -75,7 +77,8 @@ class Similarity:
 def fit_points(source: np.ndarray, target: np.ndarray, tolerance: float = 1.0) -> tuple[Similarity, int]:
     """The similarity that moves `source` onto `target`, robust to a minority of wrong matches.
 
-    Iteratively reweighted least squares with Tukey's weights, from the median displacement.
+    Iteratively reweighted least squares with Tukey's weights, from the median displacement. The scale stays near 1
+    where the points lie too close together to tell.
 
     Args:
         source, target: float (n, 2), matched points in pixels, n >= 1.
@@ -84,26 +87,24 @@ def fit_points(source: np.ndarray, target: np.ndarray, tolerance: float = 1.0) -
     Returns:
         The similarity and how many matches it explains.
     """
-    centre = np.median(source, axis=0)
-    offsets = source - centre
-    shift, scale = np.median(target - source, axis=0), 1.0
-    spread = None
+    centre = source.mean(axis=0)
+    offsets, wanted = source - centre, target - centre
+    shift, scale = np.median(wanted - offsets, axis=0), 1.0
+    spread, steady = math.inf, (tolerance / SCALE_CHANGE) ** 2
     for _ in range(8):
-        residual = np.linalg.norm(scale * offsets + centre + shift - target, axis=1)
-        # Starts as wide as half the matches need, then closes in on the good ones.
-        scatter = max(tolerance, float(np.median(residual)))
-        spread = scatter if spread is None else min(spread, scatter)
+        residual = np.hypot(*(scale * offsets + shift - wanted).T)
+        # Starts as wide as half of the matches need, then closes in on the good ones.
+        middle = float(np.partition(residual, len(residual) // 2)[len(residual) // 2])
+        before, spread = spread, min(spread, max(tolerance, middle))
         weight = np.clip(1.0 - (residual / (4.0 * spread)) ** 2, 0.0, None) ** 2
         total = weight.sum()
-        if total < 1e-6:
+        if total < 1e-6 or before == spread == tolerance:
             break
-        mean_source = weight @ offsets / total
-        mean_target = weight @ (target - centre) / total
-        about_source, about_target = offsets - mean_source, target - centre - mean_target
-        power = float(weight @ (about_source**2).sum(1))
-        if power > 1e-6:
-            scale = float(weight @ (about_source * about_target).sum(1)) / power
-        shift = mean_target - scale * mean_source
+        mean, mean_wanted = weight @ offsets / total, weight @ wanted / total
+        about, about_wanted = offsets - mean, wanted - mean_wanted
+        power = float(weight @ (about**2).sum(1))
+        scale = (float(weight @ (about * about_wanted).sum(1)) + steady) / (power + steady)
+        shift = mean_wanted - scale * mean
     inliers = int(np.count_nonzero(residual < 4.0 * tolerance))
     dx, dy = shift + centre - scale * centre
     return Similarity(scale, float(dx), float(dy)), inliers
@@ -166,7 +167,8 @@ def flow_step(start: np.ndarray, end: np.ndarray) -> Similarity | None:
     if len(start) < FEWEST:
         return None
     step, inliers = fit_points(start, end)
-    return step if inliers >= max(FEWEST, len(start) // 2) and step.is_plausible() else None
+    believable = 1.0 / LARGEST_CHANGE < step.scale < LARGEST_CHANGE
+    return step if believable and inliers >= max(FEWEST, len(start) // 2) else None
 
 
 def box_step(before: MaskRegion, now: MaskRegion) -> Similarity:

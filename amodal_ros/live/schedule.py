@@ -11,13 +11,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from amodal_ros.live.tracks import GUESS, Track
+from amodal_ros.live.tracks import GUESS, HULL_GUESS, Track
 from amodal_ros.scene.frame import Answer, Source
 
 #: An object that nothing can be gained for still has this much to gain: its shape is a guess after all.
 LEAST_GAIN = 0.03
-#: A bounded hull's expected loss per hidden share; a completion's is `GUESS`.
-HULL_GUESS = 0.6
 #: Objects waiting for their first completion count as having waited this much longer (seconds).
 FIRST_WAIT = 1.0
 #: Objects of this many pixels across count fully; smaller ones in proportion.
@@ -52,17 +50,14 @@ class Schedule:
 
     def priority(self, answer: Answer, track: Track, stamp: int) -> float:
         """0 for objects that never take the model or have had it on this image."""
-        visible, completion = answer.instance.visible, answer.completion
-        if completion.source is Source.UNOCCLUDED or visible.area < self.min_area or track.asked == stamp:
+        visible = answer.instance.visible
+        if answer.completion.source is Source.UNOCCLUDED or visible.area < self.min_area or track.asked == stamp:
             return 0.0
         weight = (self.class_weights or {}).get(answer.instance.class_id, 1.0)
         size = min(1.0, math.sqrt(visible.area) / FULL_SIZE)
         waited = (stamp - (track.first_stamp if track.asked is None else track.asked)) / 1e9
         waited = max(0.0, waited) + (FIRST_WAIT if track.asked is None else 0.0)
         shown = track.best()
-        hidden = 1.0 - min(1.0, visible.area / max(1, completion.amodal.area))
-        if shown is None:  # a bounded hull misses what lies behind a straight cut; the cut itself is seen
-            hidden = max(hidden, track.cut)
-        now = shown.value(stamp) if shown else 1.0 - HULL_GUESS * hidden
-        gain = max(0.0, 1.0 - GUESS * hidden - now) + LEAST_GAIN
+        now = shown.value(stamp) if shown else 1.0 - HULL_GUESS * track.cut
+        gain = max(0.0, 1.0 - GUESS * track.cut - now) + LEAST_GAIN
         return weight * size * gain * (waited + 0.01)

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -53,6 +53,7 @@ class _Scene:
 
     frame: Frame
     surroundings: Surroundings
+    geometric: list[Completion]
     answers: list[Answer]
     era: int
 
@@ -157,11 +158,12 @@ class LiveSession:
         """
         started = time.perf_counter()
         surroundings = Surroundings([i.visible for i in frame.instances], frame.shape, self._occluders, frame.depth)
+        geometric = [surroundings.geometric(i) for i in range(len(frame.instances))]
         with self._lock:
             if self._scene is not None and frame.stamp < self._scene.frame.stamp - int(CLOCK_JUMP * 1e9):
                 self._clear()
-            self._tracks.observe(frame, surroundings)
-            scene = _Scene(frame, surroundings, [], self._era)
+            self._tracks.observe(frame, surroundings, geometric)
+            scene = _Scene(frame, surroundings, geometric, [], self._era)
             scene.answers = [self._answer(scene, i) for i in range(len(frame.instances))]
             self._scene = scene
             self._lock.notify_all()
@@ -177,16 +179,14 @@ class LiveSession:
         """The best that is known about object i now: nothing hides it, a remembered shape, or the bounded hull."""
         frame, surroundings = scene.frame, scene.surroundings
         track = self._tracks.get(frame.instances[i].id)
-        shape = track.best() if track and not surroundings.unoccluded(i) else None
-        if shape is None:
-            completion, stamp = surroundings.geometric(i), frame.stamp
-        else:
+        completion, stamp = scene.geometric[i], frame.stamp
+        shape = track.best() if track and completion.source is not Source.UNOCCLUDED else None
+        if shape is not None and (shape.source is Source.INFERRED or shape.stamp != frame.stamp):
             visible = surroundings.masks[i]
             hidden = shape.moved & surroundings.feasible(i, shape.moved.box)
             source = Source.INFERRED if shape.stamp == frame.stamp else Source.PROPAGATED
             amodal = (visible | hidden).connected_to(visible)
-            occluders = surroundings.occluders(i)
-            completion = Completion(visible, amodal, frame.shape, source, shape.score, shape.agreement, occluders)
+            completion = replace(completion, amodal=amodal, source=source, score=shape.score, agreement=shape.agreement)
             stamp = shape.stamp
         ids = tuple(frame.instances[j].id for j in completion.occluders)
         return Answer(frame.instances[i], completion, stamp, ids)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -20,9 +21,11 @@ SHAPES = 3
 EXPLAINS, STRIKES = 0.6, 3
 #: A step that lets the best shape explain so much needs no alternative.
 WELL_EXPLAINED = 0.9
-#: The expected IoU of a shape falls with what was hidden when it was completed (a guess: right for 60 %), with its age
-#: (per second) and with the change of the object's size since (per doubling).
-GUESS, AGEING, RESIZING = 0.4, 0.01, 0.05
+#: What a shape is worth when it is made, in expected IoU: 1 less this times the share of the visible boundary that
+#: occluders drew, for a completion and for a bounded hull (on street sequences the hull's loss follows that share
+#: closely: 0.62 times it where things alone are labelled, 0.50 where all is). Later it falls with its age (per second)
+#: and with the change of the object's size (per doubling).
+GUESS, HULL_GUESS, AGEING, RESIZING = 0.3, 0.55, 0.01, 0.05
 #: An id names another object when its colours change by more than this between two images (Hellinger distance; on
 #: street sequences 0.1 % of the same objects' changes and 92 % of the differences between objects are above it). Asked
 #: of masks with so many pixels, and where neither has more than so many times the other's: else they show other parts.
@@ -33,12 +36,13 @@ LEAP = 1.0
 
 @dataclass(eq=False)
 class Shape:
-    """One remembered completion of a track.
+    """One remembered shape of a track: a completion, or what geometry made of a good view.
 
     Attributes:
         stamp: time of the image it rests on, nanoseconds.
+        source: INFERRED for a completion; UNOCCLUDED or GEOMETRIC for a view.
         amodal: the whole object in that image.
-        seen: share of it that was visible then, in [0, 1].
+        worth: its expected IoU with the truth when it was made, in [0, 1].
         score: how well it explains the known pixels of the latest image, in [0, 1].
         pose: from that image to the latest one.
         agreement: among the completion's samples, NaN if one was drawn.
@@ -46,9 +50,10 @@ class Shape:
     """
 
     stamp: int
+    source: Source
     amodal: MaskRegion
-    seen: float
-    score: float
+    worth: float
+    score: float = 1.0
     pose: Similarity = field(default_factory=Similarity)
     moved: MaskRegion = field(default_factory=MaskRegion.empty)
     agreement: float = math.nan
@@ -66,17 +71,21 @@ class Shape:
 
     def value(self, now: int) -> float:
         """Expected IoU with the truth at `now` nanoseconds: the one figure by which shapes are compared."""
+        return self.aged_worth(now) - self.worth * (1.0 - self.score)
+
+    def aged_worth(self, now: int) -> float:
+        """The same whether or not the shape explains the latest image."""
         age = max(0, now - self.stamp) / 1e9
-        resized = abs(math.log2(self.pose.scale))
-        return self.score * (1.0 - GUESS * (1.0 - self.seen)) - AGEING * age - RESIZING * resized
+        return self.worth - AGEING * age - RESIZING * abs(math.log2(self.pose.scale))
 
 
 @dataclass(eq=False)
 class Request:
-    """A completion under way: `pose` leads from the image that the model got to the latest one."""
+    """A completion under way: `pose` leads from the image that the model got to the latest one; `cut` was then."""
 
     track: Track
     stamp: int
+    cut: float
     pose: Similarity = field(default_factory=Similarity)
 
 
@@ -185,12 +194,13 @@ class Tracks:
 
     # --- a new image --------------------------------------------------------------------------------------
 
-    def observe(self, frame: Frame, surroundings: Surroundings) -> None:
-        """Moves everything remembered to this frame, judges it there, and remembers what is seen whole.
+    def observe(self, frame: Frame, surroundings: Surroundings, geometric: Sequence[Completion]) -> None:
+        """Moves everything remembered to this frame, judges it there, and remembers views that are better.
 
         Args:
             frame: the next image.
             surroundings: of its instances' masks, in their order.
+            geometric: what geometry alone answers for them (`Surroundings.geometric`).
         """
         before, self._frame = self._frame, self._frame + 1
         known = [self._tracks.get(instance.id) for instance in frame.instances]
@@ -220,13 +230,11 @@ class Tracks:
             # Re-inserting keeps the dict ordered by when tracks were last seen.
             self._tracks.pop(instance.id, None)
             self._tracks[instance.id] = track
-            if surroundings.unoccluded(i):
-                _remember_whole(track)
-                continue
             outline, cut = own_outline(seen.visible, seen.hidden, frame.shape)
-            track.cut = len(cut) / (len(outline) + len(cut))
-            if track.shapes:
+            if track.shapes and geometric[i].source is not Source.UNOCCLUDED:
                 _fit(track, surroundings, i, outline, cut)
+            track.cut = len(cut) / (len(outline) + len(cut))
+            _remember_view(track, geometric[i], surroundings.mode == "instances")
         self._forget(frame.stamp)
 
     def _forget(self, now: int) -> None:
@@ -252,7 +260,7 @@ class Tracks:
         """
         track = self._tracks[instance_id]
         track.asked = track.stamp
-        request = Request(track, track.stamp)
+        request = Request(track, track.stamp, track.cut)
         track.requests.append(request)
         return request
 
@@ -265,7 +273,8 @@ class Tracks:
         if completion is None or completion.source is not Source.INFERRED or self.get(track.id) is not track:
             return
         amodal = completion.amodal
-        shape = Shape(request.stamp, amodal, completion.visible.area / amodal.area, completion.score, request.pose)
+        worth = 1.0 - GUESS * request.cut
+        shape = Shape(request.stamp, completion.source, amodal, worth, completion.score, request.pose)
         shape.agreement = completion.agreement
         if request.stamp == track.stamp:
             shape.moved = amodal
@@ -273,10 +282,19 @@ class Tracks:
         track.add(shape)
 
 
-def _remember_whole(track: Track) -> None:
-    """What is seen whole now is the best there is to remember; the last such view is the most like what comes."""
-    track.shapes = [s for s in track.shapes if s.seen < 1.0]
-    track.add(Shape(track.stamp, track.visible, 1.0, 1.0, moved=track.visible))
+def _remember_view(track: Track, geometric: Completion, hull: bool) -> None:
+    """Keeps what geometry makes of this image, unless an earlier view is still known better.
+
+    Where anything may hide the object (`hull` is False) the bounded hull is mere hull; the visible mask says more.
+    """
+    worth = 1.0 - HULL_GUESS * track.cut
+    # A better view that does not explain this image may be right again in the next one: the strikes decide.
+    better = [s for s in track.shapes if s.source is not Source.INFERRED and s.aged_worth(track.stamp) > worth]
+    if any(s.value(track.stamp) > worth for s in better):
+        return
+    track.shapes = [s for s in track.shapes if s.source is Source.INFERRED or s in better]
+    amodal = geometric.amodal if hull else geometric.visible
+    track.add(Shape(track.stamp, geometric.source, amodal, worth, moved=amodal))
 
 
 def _fit(track: Track, surroundings: Surroundings, i: int, outline: np.ndarray, cut: np.ndarray) -> None:
@@ -290,8 +308,9 @@ def _fit(track: Track, surroundings: Surroundings, i: int, outline: np.ndarray, 
             shape.pose, shape.fitted = fitted, True
     for shape in track.shapes:
         shape.moved = shape.pose.mask(shape.amodal, surroundings.frame_shape)
+    feasible = surroundings.feasible(i, MaskRegion.union_of(s.moved for s in track.shapes).box)
     for shape in track.shapes:
-        shape.score = surroundings.score(i, shape.moved)
+        shape.score = surroundings.score(i, shape.moved, feasible)
         shape.strikes = shape.strikes + 1 if shape.score < EXPLAINS else 0
     track.shapes = [s for s in track.shapes if s.strikes < STRIKES]
 

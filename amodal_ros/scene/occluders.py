@@ -92,16 +92,18 @@ class Surroundings:
         hidden = hull & self.feasible(i, hull.box)
         return (mask | hidden).connected_to(mask) if hidden.area else mask
 
-    def score(self, i: int, guess: MaskRegion) -> float:
+    def score(self, i: int, guess: MaskRegion, feasible: MaskRegion | None = None) -> float:
         """IoU(guess * K, V) over the known pixels K = V + everything outside F, in [0, 1].
 
         On K a right amodal mask equals V. With ``occluders="off"`` nothing outside V is known, so the score only says
-        how much of V the guess covers. It is 0 for an empty guess and for an empty V.
+        how much of V the guess covers. It is 0 for an empty guess and for an empty V. `feasible` is F over the guess's
+        box at least, for callers that score many guesses.
         """
         mask = self.masks[i]
         if not (mask.area and guess.area):
             return 0.0
-        known = guess.area - guess.overlap(self.feasible(i, guess.box))
+        feasible = self.feasible(i, guess.box) if feasible is None else feasible
+        known = guess.area - guess.overlap(feasible)
         both = guess.overlap(mask)
         return both / (known + mask.area - both)
 

@@ -1,0 +1,301 @@
+"""What the live session's memory is worth: accuracy and flicker on street sequences against completions per frame.
+
+    python benchmarks/live.py --model embedded --json benchmarks/live.json --figure docs/live.png
+
+Sequences at 10 Hz with exact truth are answered in deterministic mode with 0, 1, 2, 4 and unlimited completions per
+frame, and, for comparison, by completing every object of every frame afresh and forgetting it. A completion depends on
+the image and the seed alone, so the runs share them: each object of each frame is completed at most once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from amodal_ros.datasets.streets import TEST_SEEDS, StreetFrame, sequence
+from amodal_ros.evaluation.metrics import Record, overlap, summarise
+from amodal_ros.live.motion import Similarity
+from amodal_ros.live.plain import PlainAnswerer
+from amodal_ros.live.session import LiveSession
+from amodal_ros.scene import Answer, Completion, Frame, MaskRegion, Source, Surroundings
+
+RATE = 10.0  # Hz
+#: Objects with fewer visible pixels do not count: nobody plans around them, and they never take the model.
+MIN_VISIBLE = 100
+PER_FRAME = (0, 1, 2, 4)
+HULL, AFRESH, EVERY = "bounded hull", "every object afresh", "live, every object"
+#: Objects whose true outline changes by more than this (1 - IoU, motion compensated) between frames are not rigid.
+CHANGES = 0.04
+
+
+class Shared:
+    """A pipeline whose completions are kept, so that several runs over the same frames pay for them once."""
+
+    def __init__(self, pipeline) -> None:
+        self.name = pipeline.name
+        self.seconds, self.completions = 0.0, 0
+        self._pipeline = pipeline
+        self._done: dict[tuple, Completion] = {}
+
+    def complete(self, image, visible, context=(), *, surroundings, **options) -> list[Completion]:
+        keys = [(id(image), *mask.box) for mask in visible]
+        wanted = [i for i, key in enumerate(keys) if key not in self._done]
+        if wanted:
+            rest = [mask for i, mask in enumerate(visible) if i not in wanted]
+            masks = [visible[i] for i in wanted]
+            around = Surroundings([*masks, *rest, *context], image.shape[:2], surroundings.mode)
+            started = time.perf_counter()
+            results = self._pipeline.complete(image, masks, [*rest, *context], surroundings=around, **options)
+            self.seconds += time.perf_counter() - started
+            self.completions += len(wanted)
+            self._done.update(zip((keys[i] for i in wanted), results))
+        return [self._done[key] for key in keys]
+
+    def forget(self) -> None:
+        self._done.clear()
+
+
+class Truth:
+    """Perfect completions: what the memory alone costs. An upper bound, not a model."""
+
+    name = "truth"
+
+    def __init__(self) -> None:
+        self._shapes: dict[tuple, MaskRegion] = {}
+
+    def tell(self, frames: Sequence[StreetFrame]) -> None:
+        self._shapes = {(id(f.image), *o.visible.trim().box): o.amodal for f in frames for o in f.objects}
+
+    def complete(self, image, visible, context=(), *, surroundings, **_) -> list[Completion]:
+        shapes = [mask | self._shapes[(id(image), *mask.box)] for mask in visible]
+        return [
+            Completion(mask, shape, image.shape[:2], Source.INFERRED, surroundings.score(i, shape))
+            for i, (mask, shape) in enumerate(zip(visible, shapes))
+        ]
+
+
+def load(model: str):
+    if model == "truth":
+        return Truth()
+    import torch
+
+    from amodal_ros.completion import AmodalPipeline
+
+    torch.set_num_threads(1)
+    return AmodalPipeline.from_pretrained(model)
+
+
+@dataclass
+class Run:
+    """One way of answering: its answers per frame and object, and the time without the model's."""
+
+    answers: list[dict[int, Answer]]
+    seconds: list[float]
+
+
+def answer_all(answerer, frames: Sequence[Frame], shared: Shared) -> Run:
+    run = Run([], [])
+    for frame in frames:
+        started, model = time.perf_counter(), shared.seconds
+        answers = answerer.answer(frame)
+        run.seconds.append(time.perf_counter() - started - (shared.seconds - model))
+        run.answers.append({answer.instance.id: answer for answer in answers})
+    return run
+
+
+def runs(frames: Sequence[Frame], shared: Shared, occluders: str) -> Iterator[tuple[str, Run]]:
+    """Every way of answering one sequence. Completing everything comes first: the others share its completions."""
+    yield HULL, answer_all(PlainAnswerer(occluders=occluders), frames, shared)
+    yield AFRESH, answer_all(PlainAnswerer(shared, occluders=occluders), frames, shared)
+    for count in (*PER_FRAME, 10_000):
+        session = LiveSession(shared, occluders=occluders, in_line=count, batch=8)
+        yield (EVERY if count == 10_000 else f"live, {count}"), answer_all(session, frames, shared)
+
+
+# --- what is measured -------------------------------------------------------------------------------------------
+
+
+def records(seed: int, truth: Sequence[StreetFrame], answers: dict[str, Run]) -> Iterator[tuple[Record, bool]]:
+    """Every object of every frame, and whether it was seen whole earlier and is hidden now."""
+    whole: set[int] = set()
+    for k, frame in enumerate(truth):
+        for thing in frame.objects:
+            if thing.visible.area < MIN_VISIBLE or not thing.labelled or thing.id not in answers[AFRESH].answers[k]:
+                continue
+            given = {name: run.answers[k][thing.id] for name, run in answers.items()}
+            record = Record(
+                f"{seed}/{k}",
+                str(thing.id),
+                f"{seed}/{thing.id}",
+                thing.class_id,
+                thing.occlusion,
+                {name: overlap(a.completion.amodal, thing.amodal, frame.shape) for name, a in given.items()},
+                {name: a.completion.source.name for name, a in given.items()},
+            )
+            yield record, thing.occlusion > 0.1 and thing.id in whole
+            if thing.occlusion == 0.0 and not thing.visible.touches_edge(*frame.shape):
+                whole.add(thing.id)
+
+
+def true_motion(before: MaskRegion, now: MaskRegion) -> Similarity:
+    """The similarity between two true masks, from their areas and centres."""
+
+    def centre(mask: MaskRegion) -> np.ndarray:
+        moments = cv2.moments(mask.bits.astype(np.uint8), binaryImage=True)
+        return np.array([moments["m10"], moments["m01"]]) / moments["m00"] + (mask.x, mask.y)
+
+    scale = float(np.sqrt(now.area / before.area))
+    return Similarity(scale, *(centre(now) - scale * centre(before)).tolist())
+
+
+def steadiness(truth: Sequence[StreetFrame], answers: dict[str, Run]) -> Iterator[dict[str, tuple[float, float]]]:
+    """Per hidden object and pair of frames: method -> (IoU with its moved previous mask, IoU with the truth)."""
+    for k in range(1, len(truth)):
+        previous = {o.id: o for o in truth[k - 1].objects}
+        for thing in truth[k].objects:
+            old = previous.get(thing.id)
+            if old is None or min(old.visible.area, thing.visible.area) < MIN_VISIBLE or not thing.labelled:
+                continue
+            if any(thing.id not in answers[AFRESH].answers[n] for n in (k - 1, k)):
+                continue
+            if thing.occlusion <= 0.1 or thing.occlusion > 0.8:
+                continue
+            shape = truth[k].shape
+            motion = true_motion(old.amodal, thing.amodal)
+
+            def compare(before: MaskRegion, now: MaskRegion, motion=motion, shape=shape) -> float:
+                return motion.mask(before, shape).clip(*shape).iou(now.clip(*shape))
+
+            row = {"truth": (compare(old.amodal, thing.amodal), 1.0)}
+            for name, run in answers.items():
+                then, now = (run.answers[n][thing.id].completion.amodal for n in (k - 1, k))
+                row[name] = compare(then, now), now.clip(*shape).iou(thing.amodal.clip(*shape))
+            yield row
+
+
+def flicker(rows: list[dict[str, tuple[float, float]]]) -> dict:
+    """Mean steadiness and mIoU per method, over all pairs and over those where the true shape changes."""
+    groups = {"all": rows, "changing shapes": [r for r in rows if r["truth"][0] < 1.0 - CHANGES]}
+    return {
+        group: {
+            "pairs": len(members),
+            **{
+                name: dict(zip(("steadiness", "miou"), np.mean([r[name] for r in members], axis=0).round(4).tolist()))
+                for name in members[0]
+            },
+        }
+        for group, members in groups.items()
+        if members
+    }
+
+
+# --- output ---------------------------------------------------------------------------------------------------------
+
+
+def table(summary: dict) -> str:
+    bins = [name for name in summary if not name.startswith("(0, 0.") or name in ("(0, 0.1]", "(0, 0.8]")]
+    methods = list(next(iter(summary.values()))["methods"])
+    lines = [f"{'':24}" + "".join(f"{name:>12}" for name in bins)]
+    lines.append(f"{'objects':24}" + "".join(f"{summary[name]['n']:12d}" for name in bins))
+    for method in methods:
+        cells = (f"{100 * summary[name]['methods'][method]['mean']:12.1f}" for name in bins)
+        lines.append(f"{method:24}" + "".join(cells))
+    return "\n".join(lines)
+
+
+def draw(report: dict, path: Path) -> None:
+    """mIoU of hidden objects against completions per frame, with the point that this CPU reaches in real time."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6.4, 3.6), constrained_layout=True)
+    parts = {"all objects, all frames": report["accuracy"]["all"], "hidden now, whole before": report["whole_before"]}
+    for (label, part), colour in zip(parts.items(), ("tab:blue", "tab:orange")):
+        means = [100 * part["methods"][f"live, {n}"]["mean"] for n in PER_FRAME]
+        axes.plot(PER_FRAME, means, "o-", color=colour, label=f"live: {label}")
+        afresh = 100 * part["methods"][AFRESH]["mean"]
+        axes.axhline(afresh, color=colour, linestyle=":", label=f"every object afresh: {label}")
+    real_time = report["completions_per_second"] / RATE
+    if real_time < max(PER_FRAME):
+        axes.axvline(real_time, color="grey", linestyle="--", label=f"real time here: {real_time:.2f} per frame")
+    axes.set(xlabel=f"completions per frame (10 Hz, model {report['model']})", ylabel="mIoU [%]")
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=150)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="embedded", help="name, folder, or 'truth' (perfect completions)")
+    parser.add_argument("--sequences", type=int, default=8)
+    parser.add_argument("--frames", type=int, default=60, help="per sequence")
+    parser.add_argument("--objects", type=int, default=20, help="along the way; about ten labelled ones are in view at once")
+    parser.add_argument("--labels", choices=("things", "all"), default="things")
+    parser.add_argument("--noise", type=int, default=0, help="of the labels, 0 to 3")
+    parser.add_argument("--occluders", default="instances")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--figure", type=Path)
+    args = parser.parse_args()
+    if args.model == "truth" and args.noise:
+        parser.error("perfect completions of noisy labels are not defined: --model truth needs --noise 0")
+    cv2.setNumThreads(1)
+
+    pipeline = load(args.model)
+    shared = Shared(pipeline)
+    found: list[tuple[Record, bool]] = []
+    pairs: list[dict] = []
+    seconds: dict[str, list[float]] = {}
+    in_view: list[int] = []
+    for seed in tqdm(TEST_SEEDS[-args.sequences :], desc="sequences"):
+        truth = list(sequence(seed, args.frames, objects=args.objects, rate=RATE))
+        if isinstance(pipeline, Truth):
+            pipeline.tell(truth)
+        frames = [Frame(f.image, f.instances(args.labels, args.noise), f.stamp) for f in truth]
+        in_view += [len(f.instances) for f in frames]
+        answers = dict(runs(frames, shared, args.occluders))
+        for name, run in answers.items():
+            seconds.setdefault(name, []).extend(run.seconds)
+        found += records(seed, truth, answers)
+        pairs += steadiness(truth, answers)
+        shared.forget()
+
+    methods = list(seconds)
+    report = {
+        "model": shared.name,
+        "machine": f"{platform.processor() or platform.machine()}, 1 thread",
+        "settings": {k: v for k, v in vars(args).items() if k not in ("json", "figure")},
+        "objects_in_view": {"median": float(np.median(in_view)), "max": max(in_view)},
+        "completions": shared.completions,
+        "completions_per_second": shared.completions / max(shared.seconds, 1e-9),
+        "accuracy": summarise([r for r, _ in found], methods, reference="live, 2"),
+        "whole_before": summarise([r for r, was in found if was], methods, reference="live, 2").get("all"),
+        "flicker": flicker(pairs),
+        "answers": {m: _counts([r.answers[m] for r, _ in found]) for m in methods},
+        "answer_ms": {m: np.percentile(1e3 * np.array(s), (50, 95)).round(1).tolist() for m, s in seconds.items()},
+    }
+    print(table(report["accuracy"]))
+    print("\nhidden now, whole before:\n" + table({"all": report["whole_before"]}) if report["whole_before"] else "")
+    print("\nflicker:\n" + json.dumps(report["flicker"], indent=1))
+    print("\nanswering without the model, ms [p50, p95]:", report["answer_ms"])
+    if args.json:
+        args.json.write_text(json.dumps(report, indent=1) + "\n")
+    if args.figure:
+        draw(report, args.figure)
+
+
+def _counts(names: Sequence[str]) -> dict[str, int]:
+    return {name: names.count(name) for name in sorted(set(names))}
+
+
+if __name__ == "__main__":
+    main()
