@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import threading
 import time
 from array import array
@@ -225,6 +227,7 @@ def graph(answerer: object = None, prepare: object = None, active: bool = True, 
         peer: options of `Peer`.
         parameters: of the node, over the defaults.
     """
+    _move_to_a_new_domain()
     parameters.setdefault("model", "geometric")
     overrides = [Parameter(name, value=value) for name, value in parameters.items()]
     context = rclpy.Context()
@@ -244,6 +247,12 @@ def graph(answerer: object = None, prepare: object = None, active: bool = True, 
                 node.close()
     finally:
         context.shutdown()
+
+
+def _move_to_a_new_domain() -> None:
+    """rclpy gives a lifecycle node's services back with the garbage: until then clients would find two servers."""
+    os.environ["ROS_DOMAIN_ID"] = str(int(os.environ["ROS_DOMAIN_ID"]) % 101 + 1)
+    gc.collect()
 
 
 def connected(peer: Peer) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +19,7 @@ import pytest
 rclpy = pytest.importorskip("rclpy")
 
 from builders import save_stable_diffusion, scene_of_two  # noqa: E402
-from ros_graph import graph, image, labels  # noqa: E402
+from ros_graph import DEADLINE, graph, image, labels  # noqa: E402
 
 from amodal_ros.messages import mask_to_array  # noqa: E402
 from amodal_ros.msg import AmodalInstance  # noqa: E402
@@ -25,25 +28,50 @@ SECOND = 1_000_000_000
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "planner.py"
 
 
+class Process:
+    """A process whose lines are collected as they come."""
+
+    def __init__(self, *command: str) -> None:
+        self.popen = subprocess.Popen(
+            [sys.executable, *command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=dict(os.environ),
+        )
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        for line in self.popen.stdout:
+            self.lines.append(line)
+
+    def line(self, text: str, meanwhile: Callable[[], object] = lambda: None) -> str:
+        """The first line with `text`; `meanwhile` is called until it comes."""
+        end = time.monotonic() + DEADLINE
+        while not (found := [line for line in list(self.lines) if text in line]):
+            assert time.monotonic() < end, f"{text!r} not among {self.lines}"
+            meanwhile()
+            time.sleep(0.05)
+        return found[0]
+
+    def end(self) -> int:
+        """Ends it as Ctrl-C does, if it still runs. Returns the exit code."""
+        if self.popen.poll() is None:
+            self.popen.send_signal(signal.SIGINT)
+        code = self.popen.wait(DEADLINE)
+        self._reader.join(DEADLINE)
+        return code
+
+
 @contextmanager
-def process(*command: str) -> Iterator[subprocess.Popen]:
-    """A process with its output piped, ended as by Ctrl-C."""
-    with subprocess.Popen(
-        [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(os.environ)
-    ) as running:
-        try:
-            yield running
-        finally:
-            if running.poll() is None:
-                running.send_signal(signal.SIGINT)
-                running.communicate(timeout=30)
-
-
-def read_until(running: subprocess.Popen, text: str) -> str:
-    for line in running.stdout:
-        if text in line:
-            return line
-    raise AssertionError(f"the process ended without saying {text!r}")
+def process(*command: str) -> Iterator[Process]:
+    running = Process(*command)
+    try:
+        yield running
+    finally:
+        running.end()
 
 
 def test_a_real_pipeline_answers_end_to_end(tmp_path):
@@ -77,36 +105,32 @@ rclpy.spin(node)
 """
     from rclpy.serialization import serialize_message
 
-    with graph() as (node, peer), process("-c", listener) as running:
-        read_until(running, "READY")
-        peer.wait(lambda: peer.count_subscribers("/amodal_node/instances") == 2, "the other process listens")
-        (publisher,) = [p for p in node.publishers if p.topic_name == "/amodal_node/instances"]
-        peer.wait(lambda: publisher.get_subscription_count() == 2, "the node knows it")
+    with graph() as (_, peer), process("-c", listener) as running:
+        running.line("READY")
+        stamps = itertools.count(1)
+        # A reliable subscriber misses nothing once it has heard the first.
+        running.line("GOT", meanwhile=lambda: peer.ask(next(stamps)))
         for k in range(1, 6):
-            sent = image(k * SECOND + 7 * k)
+            stamp = k * SECOND + 7 * k
+            sent = image(stamp)
             sent.header.frame_id = f"camera {k}"
-            peer.ask(k * SECOND + 7 * k, sent)
-            assert read_until(running, "GOT").split()[1] == serialize_message(sent.header).hex()
+            peer.ask(stamp, sent)
+            running.line(serialize_message(sent.header).hex())
 
 
 def test_the_executable_stops_on_interrupt_and_refuses_bad_values():
     with process("-m", "amodal_ros.node.main", "--ros-args", "-p", "model:=geometric") as running:
-        read_until(running, "active: model geometric")
-        running.send_signal(signal.SIGINT)
-        output, _ = running.communicate(timeout=30)
-        assert running.returncode == 0 and "Traceback" not in output, output
+        running.line("active: model geometric")
+        assert running.end() == 0
+        assert not [line for line in running.lines if "Traceback" in line or "ERROR" in line], running.lines
     with process("-m", "amodal_ros.node.main", "--ros-args", "-p", "occluders:=nobody") as running:
-        assert "expected one of instances, any, off, got 'nobody'" in read_until(running, "occluders")
-        assert running.wait(30) == 2
+        running.line("expected one of instances, any, off, got 'nobody'")
+        assert running.popen.wait(30) == 2
 
 
 def test_the_planner_example_reads_masks_age_source_and_ratio():
     with graph() as (_, peer), process(str(EXAMPLE)) as running:
-        peer.wait(lambda: peer.count_subscribers("/amodal_node/instances") == 2, "the planner listens")
-        for k in range(1, 100):  # until it has heard us
-            peer.ask(k * SECOND)
-            if peer.under_test.count_subscribers("/amodal_node/instances") == 2:
-                break
-        line = read_until(running, "object 7")
+        stamps = itertools.count(1)
+        line = running.line("object 7", meanwhile=lambda: peer.ask(next(stamps)))
         assert "% hidden" in line and "estimate, 0.00 s old, hidden by [9]" in line
-        assert "object 9: 0% hidden (0 px), as seen" in read_until(running, "object 9")
+        assert "object 9: 0% hidden (0 px), as seen" in running.line("object 9")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from amodal_ros.live.answerer import Answerer
 from amodal_ros.live.plain import PlainAnswerer
-from amodal_ros.models import find_model
+from amodal_ros.models import find_model, load_profile
 from amodal_ros.node.parameters import Settings
 
 
@@ -36,9 +36,8 @@ def prepare(settings: Settings, current: Callable[[], Settings]) -> Callable[[],
     Raises:
         ValueError: the model or its segmenter is missing; the message says where it was looked for.
     """
-    if settings.model == "geometric":
+    if not load_profile(settings.model).model:  # "geometric", which has no network
         return lambda: Loaded(PlainAnswerer(occluders=settings.occluders))
-
     find_model(settings.model, settings.segmenter or None)
     return lambda: _load(settings, current)
 
