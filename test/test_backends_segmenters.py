@@ -1,0 +1,174 @@
+"""Segmenters: small SAM and SAM 2 models in the published layouts, and the official checkpoints where installed."""
+
+import importlib.util
+import json
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from builders import RESOLUTION, save_lively, save_sam, save_sam2, save_stable_diffusion, scene_of_two
+from transformers import Sam2Model, SamModel
+
+from amodal_ros.completion import AmodalPipeline, ModelError
+from amodal_ros.completion.segmenters import load_segmenter
+from amodal_ros.completion.segmenters.segment_anything import SegmentAnything
+from amodal_ros.scene import Source
+
+CPU = torch.device("cpu")
+
+
+def save_lively_sam(folder):
+    save_lively(SamModel.from_pretrained(save_sam(folder)), folder)
+    return folder
+
+
+KINDS = {"sam": save_lively_sam, "sam2": save_sam2, "sam2 of a video": lambda folder: save_sam2(folder, video=True)}
+OFFICIAL = all(importlib.util.find_spec(name) for name in ("segment_anything", "torchvision"))
+
+
+def loaded(folder):
+    return load_segmenter(folder, CPU, torch.float32)
+
+
+def images(height=RESOLUTION, width=RESOLUTION):
+    return torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+@pytest.mark.parametrize("build", KINDS.values(), ids=list(KINDS))
+def test_candidates_have_the_images_size(tmp_path, build):
+    points, labels = torch.tensor([[[3.0, 4.0], [20.0, 9.0]]] * 2), torch.tensor([[1, 0]] * 2)
+    for height, width in ((RESOLUTION, RESOLUTION), (40, 56)):
+        logits, predicted = loaded(build(tmp_path)).segment(images(height, width), points, labels)
+        assert logits.shape == (2, 3, height, width) and predicted.shape == (2, 3)
+        assert logits.dtype == predicted.dtype == torch.float32 and torch.isfinite(logits).all()
+
+
+@pytest.mark.parametrize("build", KINDS.values(), ids=list(KINDS))
+def test_a_batch_equals_one_by_one_and_points_matter(tmp_path, build):
+    segmenter = loaded(build(tmp_path))
+    points, labels = torch.tensor([[[3.0, 4.0]], [[20.0, 9.0]]]), torch.ones(2, 1, dtype=torch.int64)
+    together = segmenter.segment(images(), points, labels)
+    for k in range(2):
+        alone = segmenter.segment(images()[k : k + 1], points[k : k + 1], labels[k : k + 1])
+        for a, b in zip(together, alone):
+            torch.testing.assert_close(a[k : k + 1], b, atol=1e-5, rtol=1e-4)
+    moved, _ = segmenter.segment(images(), points + 7, labels)
+    off, _ = segmenter.segment(images(), points, 1 - labels)
+    scale = together[0].abs().max()
+    assert (moved - together[0]).abs().max() > 1e-3 * scale and (off - together[0]).abs().max() > 1e-3 * scale
+
+
+@pytest.mark.parametrize(("build", "cls"), [(save_lively_sam, SamModel), (save_sam2, Sam2Model)])
+def test_the_model_is_shown_normalised_pixels_and_scaled_points(tmp_path, build, cls):
+    """Against the model of `transformers` called by hand."""
+    segmenter = loaded(build(tmp_path))
+    model = cls.from_pretrained(tmp_path)
+    points, labels = torch.tensor([[[3.0, 4.0], [20.0, 9.0]]] * 2), torch.tensor([[1, 0]] * 2)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    pixels = ((images() + 1) / 2 - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+    with torch.inference_mode():
+        out = model(pixel_values=pixels, input_points=points[:, None], input_labels=labels[:, None])
+        logits, predicted = segmenter.segment(images(), points, labels)
+    torch.testing.assert_close(predicted, out.iou_scores[:, 0])
+    want = torch.nn.functional.interpolate(out.pred_masks[:, 0], (RESOLUTION,) * 2, mode="bilinear")
+    torch.testing.assert_close(logits, want, atol=1e-5, rtol=1e-4)
+
+
+def test_a_video_checkpoint_gives_the_image_models_masks(tmp_path):
+    """The published SAM 2 weights are the video model's."""
+    video = loaded(save_sam2(tmp_path / "video", video=True))
+    assert json.loads((tmp_path / "video" / "config.json").read_text())["model_type"] == "sam2_video"
+    video.model.save_pretrained(tmp_path / "image")
+    points, labels = torch.tensor([[[3.0, 4.0]]] * 2), torch.ones(2, 1, dtype=torch.int64)
+    for a, b in zip(
+        video.segment(images(), points, labels), loaded(tmp_path / "image").segment(images(), points, labels)
+    ):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("build", KINDS.values(), ids=list(KINDS))
+def test_a_segmenter_completes_an_object(tmp_path, build):
+    folder = save_stable_diffusion(tmp_path / "model", segmenter=False)
+    pipeline = AmodalPipeline.from_pretrained(folder, segmenter=build(tmp_path / "segmenter"), steps=2, fallback=0.0)
+    image, disc, box = scene_of_two()
+    (result,) = pipeline.complete(image, [disc], [box], trace=True)
+    assert result.source is Source.INFERRED and result.trace.candidates.shape == (3, RESOLUTION, RESOLUTION)
+
+
+def test_pixel_statistics_come_from_the_folder(tmp_path):
+    save_lively_sam(tmp_path)
+    points, labels = torch.tensor([[[3.0, 4.0]]] * 2), torch.ones(2, 1, dtype=torch.int64)
+    before, _ = loaded(tmp_path).segment(images(), points, labels)
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0, 0, 0], "image_std": [1, 1, 1]}))
+    after, _ = loaded(tmp_path).segment(images(), points, labels)
+    assert (before - after).abs().max() > 1e-3 * before.abs().max()
+
+
+# --- official checkpoints --------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(OFFICIAL, reason="the package segment-anything is installed")
+def test_without_the_package_the_error_says_what_to_install(tmp_path):
+    path = tmp_path / "sam_vit_b_01ec64.pth"
+    torch.save({}, path)
+    with pytest.raises(ModelError, match=r"sam_vit_b_01ec64.pth: needs the packages segment-anything and torchvision"):
+        loaded(path)
+
+
+@pytest.fixture
+def official():
+    return pytest.importorskip("segment_anything", reason="the package segment-anything is not installed")
+
+
+@pytest.mark.parametrize("junk", [b"", b"junk", pickle.dumps(print)])
+def test_a_checkpoint_that_is_none_is_refused(official, tmp_path, junk):
+    path = tmp_path / "sam.pth"
+    path.write_bytes(junk)
+    with pytest.raises(ModelError, match=r"sam.pth: expected a checkpoint of tensors"):
+        loaded(path)
+
+
+def test_a_checkpoint_of_something_else_is_refused(official, tmp_path):
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "sam.pth")
+    with pytest.raises(ModelError, match=r"sam.pth: expected a Segment Anything checkpoint"):
+        loaded(tmp_path / "sam.pth")
+    torch.save({"image_encoder.pos_embed": torch.zeros(1, 2, 2, 768)}, tmp_path / "sam.pth")
+    with pytest.raises(ModelError, match=r"sam.pth: not the weights of vit_b"):
+        loaded(tmp_path / "sam.pth")
+
+
+def test_an_official_checkpoint_is_loaded_by_its_width(official, tmp_path):
+    """SAM ViT-B at full size with random weights."""
+    model = official.sam_model_registry["vit_b"]()
+    torch.save(model.state_dict(), tmp_path / "any_name.pth")
+    state = loaded(tmp_path / "any_name.pth").model.state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+
+
+def test_official_models_give_the_packages_masks(official):
+    """A small model of the package's classes, asked through the segmenter and by the package's own call."""
+    from segment_anything import modeling
+
+    torch.manual_seed(0)
+    encoder = dict(img_size=64, embed_dim=16, depth=2, num_heads=2, window_size=2, global_attn_indexes=[1])
+    model = modeling.Sam(
+        modeling.ImageEncoderViT(**encoder, out_chans=16, use_rel_pos=True),
+        modeling.PromptEncoder(16, (4, 4), (64, 64), 4),
+        modeling.MaskDecoder(
+            transformer_dim=16,
+            transformer=modeling.TwoWayTransformer(depth=1, embedding_dim=16, num_heads=2, mlp_dim=8),
+        ),
+    ).eval()
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.3)
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 64, 64), dtype=np.uint8))
+    points, labels = torch.tensor([[[30.0, 40.0], [7.0, 20.0]]]), torch.tensor([[1, 0]])
+    with torch.inference_mode():
+        logits, predicted = SegmentAnything(model).segment(pixels[None].float() / 127.5 - 1, points, labels)
+        request = {"image": pixels, "original_size": (64, 64), "point_coords": points, "point_labels": labels}
+        (want,) = model([request], multimask_output=True)
+    torch.testing.assert_close(predicted, want["iou_predictions"], atol=1e-3, rtol=1e-3)
+    assert 0.02 < (logits > 0).float().mean() < 0.98
+    assert ((logits > 0) == want["masks"]).float().mean() > 0.999
