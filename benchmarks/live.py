@@ -138,7 +138,7 @@ def records(seed: int, truth: Sequence[StreetFrame], answers: dict[str, Run]) ->
                 f"{seed}/{thing.id}",
                 thing.class_id,
                 thing.occlusion,
-                {name: overlap(a.completion.amodal, thing.amodal, frame.shape) for name, a in given.items()},
+                {name: overlap(a.completion.amodal, thing.amodal, frame.shape, True) for name, a in given.items()},
                 {name: a.completion.source.name for name, a in given.items()},
             )
             yield record, thing.occlusion > 0.1 and thing.id in whole
@@ -239,7 +239,9 @@ def main() -> None:
     parser.add_argument("--model", default="embedded", help="name, folder, or 'truth' (perfect completions)")
     parser.add_argument("--sequences", type=int, default=8)
     parser.add_argument("--frames", type=int, default=60, help="per sequence")
-    parser.add_argument("--objects", type=int, default=20, help="along the way; about ten labelled ones are in view at once")
+    parser.add_argument(
+        "--objects", type=int, default=20, help="along the way; about ten labelled ones are in view at once"
+    )
     parser.add_argument("--labels", choices=("things", "all"), default="things")
     parser.add_argument("--noise", type=int, default=0, help="of the labels, 0 to 3")
     parser.add_argument("--occluders", default="instances")

@@ -168,11 +168,12 @@ class Tracks:
 
     Args:
         forget_after: tracks unseen for longer are forgotten (seconds).
-        max_tracks: the longest unseen go first; objects beyond are answered without memory.
-        max_bytes: likewise.
+        max_tracks: the longest unseen go first. It bounds the time of an answer too: of a frame's objects so many are
+            followed, the largest; the others are answered by geometry.
+        max_bytes: of masks; the longest unseen go first.
     """
 
-    def __init__(self, forget_after: float = 3.0, max_tracks: int = 256, max_bytes: int = 64 << 20) -> None:
+    def __init__(self, forget_after: float = 3.0, max_tracks: int = 64, max_bytes: int = 64 << 20) -> None:
         self.forget_after, self.max_tracks, self.max_bytes = forget_after, max_tracks, max_bytes
         self.jumps = 0  #: how often an id turned out to be another object
         self.clear()
@@ -203,25 +204,24 @@ class Tracks:
             geometric: what geometry alone answers for them (`Surroundings.geometric`).
         """
         before, self._frame = self._frame, self._frame + 1
-        known = [self._tracks.get(instance.id) for instance in frame.instances]
+        by_size = sorted(range(len(geometric)), key=lambda i: -surroundings.masks[i].area)
+        followed = [i for i in by_size[: self.max_tracks] if surroundings.masks[i].area]
+        known = [self._tracks.get(frame.instances[i].id) for i in followed]
         # Corners can only be followed from the image just before this one, and only matter where something moves along.
         traced = [
             track.visible if track and track.frame == before and track.remembers else MaskRegion.empty()
             for track in known
         ]
-        corners = self._flow.follow(frame.image, traced)
-        for i, instance in enumerate(frame.instances):
-            if not surroundings.masks[i].area:
-                continue
+        for i, track, corners in zip(followed, known, self._flow.follow(frame.image, traced)):
+            instance = frame.instances[i]
             seen = Sighting.of(frame, surroundings, i)
-            track = known[i]
             if track is not None and _is_another(track, seen):
                 track = None
                 self.jumps += 1
             if track is None:
                 track = Track(instance.id, frame.stamp)
             elif track.remembers:
-                step = _step(track, seen, corners[i], surroundings, i)
+                step = _step(track, seen, corners, surroundings, i)
                 track.move(step)
                 if frame.stamp > track.stamp:
                     track.step, track.interval = step, frame.stamp - track.stamp
