@@ -55,9 +55,8 @@ def draw_overlay(image: np.ndarray, answers: Sequence[Answer]) -> np.ndarray:
 
 
 def colour_of(number: int) -> tuple[int, int, int]:
-    """A bright RGB colour, always the same for an id and far from its neighbours' (steps of the golden ratio)."""
-    hue = number * 0.618034 % 1.0
-    saturation = (0.65, 0.9)[number // 7 % 2]
+    """A bright RGB colour, always the same for an id. Steps of the golden ratio keep successive ids' hues apart."""
+    hue, saturation = number * 0.618034 % 1.0, 0.45 + 0.55 * (number * 0.754878 % 1.0)
     return tuple(round(255 * channel) for channel in colorsys.hsv_to_rgb(hue, saturation, 1.0))
 
 
@@ -76,7 +75,7 @@ def _outline(canvas: np.ndarray, mask: MaskRegion, colour: tuple[int, int, int])
 
 
 def _labels(canvas: np.ndarray, answers: Sequence[Answer]) -> None:
-    """Text above each object, moved down where another label stands already."""
+    """Text above each object, moved up, or else down, where another label stands already."""
     height, width = canvas.shape[:2]
     taken: list[tuple[int, int, int, int]] = []
     for answer in answers:
@@ -102,8 +101,8 @@ def _text(answer: Answer) -> str:
 
 
 def _free_row(x: int, y: int, w: int, h: int, height: int, taken: list[tuple[int, int, int, int]]) -> int:
-    """The first row from y down where the label covers no other; y itself if there is none."""
-    for row in range(y, height - h, 2):
+    """The nearest row above y, or else below, where the label covers no other; y itself if there is none."""
+    for row in (*range(y, -1, -2), *range(y, height - h, 2)):
         if not any(x < tx + tw and tx < x + w and row < ty + th and ty < row + h for tx, ty, tw, th in taken):
             return row
     return min(y, max(0, height - h))

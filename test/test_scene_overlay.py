@@ -1,0 +1,46 @@
+"""The picture for people."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from amodal_ros.scene import Answer, Completion, Instance, MaskRegion, Source
+from amodal_ros.scene.overlay import colour_of, draw_overlay
+
+
+def box(x: int, y: int, width: int, height: int) -> MaskRegion:
+    return MaskRegion(x, y, np.ones((height, width), bool))
+
+
+def answer(number: int, visible: MaskRegion, amodal: MaskRegion, shape=(375, 1242)) -> Answer:
+    done = Completion(visible, amodal, shape, Source.GEOMETRIC)
+    return Answer(Instance(number, visible, "car"), done, 0)
+
+
+def test_background_is_dimmed_and_hidden_parts_carry_the_objects_colour():
+    image = np.full((375, 1242, 3), 100, np.uint8)
+    kept = image.copy()
+    picture = draw_overlay(image, [answer(3, box(300, 100, 80, 60), box(300, 100, 160, 60))])
+    assert np.array_equal(image, kept) and picture.shape == image.shape and picture.dtype == np.uint8
+    assert (picture[300, 50] < 60).all()  # background
+    assert (picture[130, 340] > 70).all()  # seen
+    hidden, colour = picture[130, 420].astype(int), np.array(colour_of(3))
+    assert np.argmax(hidden) == np.argmax(colour) and np.ptp(hidden) > 30
+
+
+def test_colours_are_steady_and_apart():
+    assert colour_of(7) == colour_of(7)
+    colours = np.array([colour_of(k) for k in range(1, 9)], int)
+    distances = np.abs(colours[:, None] - colours[None]).sum(axis=2)
+    assert distances[~np.eye(8, dtype=bool)].min() > 60
+
+
+@pytest.mark.parametrize("shape", [(375, 1242), (24, 32), (1, 1)])
+def test_anything_that_leaves_the_frame_or_does_not_fit_is_drawn_all_the_same(shape):
+    height, width = shape
+    image = np.zeros((height, width, 3), np.uint8)
+    whole = box(0, 0, width, height)
+    answers = [answer(k, whole, box(-5, -7, width + 20, height + 30), shape) for k in range(40)]
+    assert draw_overlay(image, answers).shape == image.shape
+    assert draw_overlay(image, []).shape == image.shape
