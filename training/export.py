@@ -63,7 +63,7 @@ def _figures(run: Path, target: Path) -> str:
         with open(run / name / "loss.csv") as file:
             rows = [[float(value) for value in row] for row in csv.reader(file)]
         last = [loss for _, _, loss in rows[-100:]]
-        step, seconds = rows[-1][0] + 1, rows[-1][1]
+        step, seconds, _ = rows[-1]
         lines.append(
             f"| {name} | {parameters:.1f} M | {step:,.0f} | {seconds / 60:.0f} | {sum(last) / len(last):.4f} |"
         )

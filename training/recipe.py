@@ -23,12 +23,12 @@ class Recipe:
     vae_learning_rate: float = 6e-4
     unet_channels: tuple[int, ...] = (64, 128, 256)
     unet_batch: int = 32
-    unet_learning_rate: float = 4e-4
+    unet_learning_rate: float = 6e-4
     segmenter_width: int = 192
     segmenter_layers: int = 6
     segmenter_patch: int = 6  # masks come out at 4 / patch of the resolution
     segmenter_batch: int = 16
-    segmenter_learning_rate: float = 5e-4
+    segmenter_learning_rate: float = 8e-4
 
     def __post_init__(self) -> None:
         if self.resolution % 16:

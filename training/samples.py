@@ -6,23 +6,28 @@ import cv2
 import numpy as np
 
 from training.holes import random_hole
-from training.pool import Pool
+from training.pool import ALONE_SHARE, Pool
 
-SMOOTH_SHARE = (
-    0.7  # of the objects that stand alone: put before a blurred background, as the condition image (Eq. 8) is
-)
+SMOOTH_SHARE = 0.7  # of the lone objects: put before a blurred background, as the condition image (Eq. 8) is
 
 
-def random_image(pool: Pool, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def random_image(
+    pool: Pool, rng: np.random.Generator, alone_share: float = ALONE_SHARE
+) -> tuple[np.ndarray, np.ndarray]:
     """An image and its visible instances.
+
+    Args:
+        alone_share: probability of one whole object before a plain or smooth background, in place of a street.
 
     Returns:
         image: (S, S, 3) float32 RGB in [0, 1].
         labels: (S, S) uint8, visible instances, 0 where none is.
     """
-    index = int(rng.integers(len(pool)))
+    alone, index = rng.random() < alone_share, int(rng.integers(len(pool)))
+    while pool.alone[index] != alone:
+        index = int(rng.integers(len(pool)))
     image, labels = pool.images[index].astype(np.float32) / 255, np.array(pool.labels[index])
-    if pool.alone[index] and labels.any() and rng.random() < SMOOTH_SHARE:
+    if alone and labels.any() and rng.random() < SMOOTH_SHARE:
         image, labels = _before_smooth_background(image, labels > 0, rng)
     if rng.random() < 0.5:
         image, labels = image[:, ::-1], labels[:, ::-1]
@@ -39,7 +44,7 @@ def unsharp(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.4:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.5))
     if rng.random() < 0.4:
-        image = image + rng.normal(0, rng.uniform(0.01, 0.12), image.shape).astype(np.float32)
+        image = image + rng.normal(0, rng.uniform(0.01, 0.08), image.shape).astype(np.float32)
     return image.clip(0, 1)
 
 

@@ -18,6 +18,7 @@ from training.samples import random_image, to_model, unsharp
 
 PROMPTS = 3  # instances per image: they share the image's embedding
 POSITIVE, NEGATIVE = 12, 9  # points at most; half of the images have the method's nine positive ones
+ALONE_SHARE = 0.75  # of the images: those to segment at use show one object
 DECODED_SHARE = 0.5  # images that went through the autoencoder, as those to segment at use do
 SMALLEST = 20  # pixels: smaller instances are not asked for
 NOT_A_POINT = -10  # the label by which SAM ignores padding
@@ -47,7 +48,7 @@ class SegmenterStage(Stage):
 
     def _prompted_image(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         while True:
-            image, instances = random_image(self.pool, rng)
+            image, instances = random_image(self.pool, rng, ALONE_SHARE)
             ids = np.flatnonzero(np.bincount(instances.ravel())[1:] >= SMALLEST) + 1
             if len(ids):
                 break

@@ -19,6 +19,7 @@ from training.recipe import LATENT_STRIDE, Recipe
 from training.samples import hole_for, random_image, to_model, unsharp
 
 KNOWN_SHARE, UNKNOWN_SHARE = 0.10, 0.03  # the two "empty masks" of mask guidance (Eq. 11): nothing or all is a hole
+ALONE_SHARE = 0.65  # of the images: the condition image (Eq. 8) is one
 UNSHARP_SHARE = 0.25
 LEVELS_PER_IMAGE = 2  # noise levels at which each image is shown in a step: encoding costs a third of the UNet's step
 
@@ -42,7 +43,7 @@ class UNetStage(Stage):
         return torch.from_numpy(to_model(list(images))), torch.from_numpy(np.stack(holes)[:, None].astype(np.float32))
 
     def _image_and_hole(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        image, labels = random_image(self.pool, rng)
+        image, labels = random_image(self.pool, rng, ALONE_SHARE)
         if rng.random() < UNSHARP_SHARE:
             image = unsharp(image, rng)
         chance = rng.random()
