@@ -7,7 +7,6 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-
 SINGLE_SHARE = 0.6  # two holes together often leave too little to learn from
 
 
