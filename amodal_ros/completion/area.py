@@ -28,18 +28,21 @@ def inpainting_area(visible: np.ndarray, feasible: np.ndarray, outside: np.ndarr
     The readings of Eq. 7 take M = hull(V), or V itself for Table 2's row without an area. The anchored readings keep
     V's pixels and paint around them: the hull grown by a distance tied to the object's size, minus V, cut to F when
     the area is ``"feasible"`` (always for ``anchored_real``, whose real background must not be painted over). A hull
-    never leaves the frame by itself, so the strip outside the frame within reach of V belongs to the area.
+    never leaves the frame by itself, so where V touches the frame's edge the strip outside within reach of V belongs to
+    the area.
     """
     if settings.area == "visible":
         return visible
     hull = hull_area(visible)
     if settings.reading not in ("anchored", "anchored_real"):
         return hull & (feasible | visible) if settings.area == "feasible" else hull
-    reach = _grow(hull, round(settings.area_growth * object_size(visible)))
+    distance = round(settings.area_growth * object_size(visible))
+    near = _grow(visible, distance)
+    beyond = outside & near if (outside & _grow(visible, 2)).any() else np.zeros_like(visible)
+    reach = _grow(hull, distance) & ~outside
     if settings.area == "feasible" or settings.reading == "anchored_real":
         reach &= _grow(feasible, 1)
-    else:
-        reach |= outside & _grow(visible, round(settings.area_growth * object_size(visible)))
+    reach |= beyond
     return reach & ~visible
 
 

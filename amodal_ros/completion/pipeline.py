@@ -103,7 +103,7 @@ class AmodalPipeline:
             )
         except ModelError as error:
             if any(map(is_hub_id, profile.places.values())):
-                hint = f"Should the copy be incomplete: `amodal models download {profile.name}` fetches what is missing"
+                hint = f"Should the copy be incomplete: `amodal models download {model}` fetches what is missing"
                 raise ModelError(f"{error}. {hint}") from error
             raise
         except Exception as error:

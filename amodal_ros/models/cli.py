@@ -81,13 +81,13 @@ def _check(args: argparse.Namespace) -> int:
         print(f"  {part.name:<16} {state.rstrip()}")
     problems = sum(bool(part.problem) for part in parts)
     if problems:
-        print(f"{problems} problem{'s' * (problems > 1)}; {_fix(found.profile)}")
+        print(f"{problems} problem{'s' * (problems > 1)}; {_fix(found.profile, args.model)}")
     return 1 if problems else 0
 
 
-def _fix(profile: Profile) -> str:
+def _fix(profile: Profile, model: str) -> str:
     if any(map(is_hub_id, profile.places.values())):
-        return f"`amodal models download {profile.name}` fetches what is missing"
+        return f"`amodal models download {model}` fetches what is missing"
     return "complete the folder from where it came"
 
 

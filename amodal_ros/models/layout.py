@@ -30,7 +30,12 @@ COMPONENTS = (
     "tokenizer",
     "text_encoder_2",
     "tokenizer_2",
+    "segmenter",
+    "decoder",
+    "lora",
 )
+#: Beside them: the pipeline's class, and what an exported model brings (the empty prompt's embedding, its profile).
+ROOT_FILES = ("model_index.json", "prompt_embeds.safetensors", "amodal.yaml")
 
 #: Weights of the usual precision, and of the variant "fp16"; either whole or in shards.
 _WEIGHTS = re.compile(r"(diffusion_pytorch_model|model)(\.fp16)?(-\d+-of-\d+)?(\.fp16)?\.safetensors")
@@ -85,7 +90,7 @@ def wanted_files(names: Iterable[str]) -> list[str]:
     precision where there is one. Never pickles, other frameworks' weights or whole-pipeline files."""
     names = list(names)
     folders = [f"{part}/" for part in COMPONENTS] if "model_index.json" in names else [""]
-    wanted = ["model_index.json"] if "model_index.json" in names else []
+    wanted = [name for name in ROOT_FILES if name in names]
     for folder in folders:
         inside = [n.removeprefix(folder) for n in names if n.startswith(folder)]
         inside = [n for n in inside if "/" not in n]

@@ -136,16 +136,16 @@ def find_model(model: str | Path, segmenter: str | Path | None = None) -> Found:
             f"model {profile.name!r} has no network, so there is no pipeline to load: the command line and the node "
             "answer it directly; in Python, ask scene.Surroundings(...).geometric(i)"
         )
-    folder = locate(profile.model, profile.name)
+    folder = locate(profile.model, str(model))
     own = folder / FOLDER_PROFILE
     if own.is_file():  # what the folder brings, beneath what the profile says
         brought = _read(own)
         profile = dataclasses.replace(profile, settings={**brought.settings, **profile.settings})
         profile = profile if profile.segmenter else dataclasses.replace(profile, segmenter=brought.segmenter)
     _check_family(profile, folder)
-    paths = {n: str(locate(p, profile.name)) for n, p in profile.places.items() if n not in ("model", "segmenter")}
+    paths = {n: str(locate(p, str(model))) for n, p in profile.places.items() if n not in ("model", "segmenter")}
     profile = dataclasses.replace(profile, switches=profile.switches.replace(**paths))
-    place, whose = (str(segmenter), str(segmenter)) if segmenter else (profile.segmenter, profile.name)
+    place, whose = (str(segmenter), str(segmenter)) if segmenter else (profile.segmenter, str(model))
     return Found(profile, folder, _find_segmenter(place, folder, whose))
 
 
