@@ -188,8 +188,8 @@ def test_areas_of_the_readings():
     cut = inpainting_area(visible, feasible, nothing, Settings(reading="anchored", area="feasible"))
     assert not cut[:, :12].any() and cut.any()
     edge = nothing.copy()
-    edge[:, :6] = True
+    edge[:, :8] = True
     beyond = inpainting_area(visible, feasible, edge, Settings(reading="anchored", area="hull", area_growth=0.0))
-    assert not beyond[:, :6].any()
+    assert not beyond[:, :8].any()
     beyond = inpainting_area(visible, feasible, edge, Settings(reading="anchored", area="hull", area_growth=0.4))
     assert beyond[12, 4], "the strip outside the frame within reach of V belongs to the area"
