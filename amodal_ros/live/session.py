@@ -183,9 +183,8 @@ class LiveSession:
         shape = track.best() if track and completion.source is not Source.UNOCCLUDED else None
         if shape is not None and (shape.source is Source.INFERRED or shape.stamp != frame.stamp):
             visible = surroundings.masks[i]
-            hidden = shape.moved & surroundings.feasible(i, shape.moved.box)
             source = Source.INFERRED if shape.stamp == frame.stamp else Source.PROPAGATED
-            amodal = (visible | hidden).connected_to(visible)
+            amodal = (visible | shape.hidden).connected_to(visible)
             completion = replace(completion, amodal=amodal, source=source, score=shape.score, agreement=shape.agreement)
             stamp = shape.stamp
         ids = tuple(frame.instances[j].id for j in completion.occluders)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -47,6 +47,7 @@ class Shape:
         pose: from that image to the latest one.
         agreement: among the completion's samples, NaN if one was drawn.
         moved: `amodal` moved to the latest image, neither cut nor united with what is visible there.
+        hidden: the part of `moved` that can be hidden there.
     """
 
     stamp: int
@@ -56,6 +57,7 @@ class Shape:
     score: float = 1.0
     pose: Similarity = field(default_factory=Similarity)
     moved: MaskRegion = field(default_factory=MaskRegion.empty)
+    hidden: MaskRegion = field(default_factory=MaskRegion.empty)
     agreement: float = math.nan
     fitted: bool = False
     strikes: int = 0
@@ -67,7 +69,16 @@ class Shape:
 
     @property
     def nbytes(self) -> int:
-        return self.amodal.bits.nbytes + self.moved.bits.nbytes + ShapeField.MOST_BYTES
+        masks = self.amodal, self.moved, self.hidden
+        return sum(mask.bits.nbytes for mask in masks) + ShapeField.MOST_BYTES
+
+    def place(self, pose: Similarity, surroundings: Surroundings, i: int) -> None:
+        """Moves the shape to where mask i is now and judges it there."""
+        self.pose = pose
+        self.moved = pose.mask(self.amodal, surroundings.frame_shape)
+        feasible = surroundings.feasible(i, self.moved.box)
+        self.hidden = self.moved & feasible
+        self.score = surroundings.score(i, self.moved, feasible)
 
     def value(self, now: int) -> float:
         """Expected IoU with the truth at `now` nanoseconds: the one figure by which shapes are compared."""
@@ -150,17 +161,28 @@ class Track:
 
 @dataclass(eq=False)
 class Sighting:
-    """One instance in a new image: its visible mask, what can hide it, its colours."""
+    """One instance in a new image.
+
+    Attributes:
+        outline: its own outline, float (n, 2).
+        cut: the boundary that an occluder or the frame's edge draws, float (m, 2).
+        corners: where corners of its previous visible mask were and where those that still lie on it are now.
+    """
 
     stamp: int
     visible: MaskRegion
-    hidden: MaskRegion
     colours: np.ndarray
+    outline: np.ndarray
+    cut: np.ndarray
+    corners: tuple[np.ndarray, np.ndarray]
 
     @classmethod
-    def of(cls, frame: Frame, surroundings: Surroundings, i: int) -> Sighting:
+    def of(cls, frame: Frame, surroundings: Surroundings, i: int, corners: tuple[np.ndarray, np.ndarray]) -> Sighting:
         visible = surroundings.masks[i]
-        return cls(frame.stamp, visible, hiding(surroundings, i), colour_histogram(frame.image, visible))
+        outline, cut = own_outline(visible, hiding(surroundings, i), frame.shape)
+        on_object = lies_on(visible, corners[1])
+        followed = corners[0][on_object], corners[1][on_object]
+        return cls(frame.stamp, visible, colour_histogram(frame.image, visible), outline, cut, followed)
 
 
 class Tracks:
@@ -213,28 +235,18 @@ class Tracks:
             for track in known
         ]
         for i, track, corners in zip(followed, known, self._flow.follow(frame.image, traced)):
-            instance = frame.instances[i]
-            seen = Sighting.of(frame, surroundings, i)
+            instance_id = frame.instances[i].id
+            seen = Sighting.of(frame, surroundings, i, corners)
             if track is not None and _is_another(track, seen):
                 track = None
                 self.jumps += 1
-            if track is None:
-                track = Track(instance.id, frame.stamp)
-            elif track.remembers:
-                step = _step(track, seen, corners, surroundings, i)
-                track.move(step)
-                if frame.stamp > track.stamp:
-                    track.step, track.interval = step, frame.stamp - track.stamp
-            track.stamp, track.frame = frame.stamp, self._frame
-            track.visible, track.colours = seen.visible, seen.colours
-            # Re-inserting keeps the dict ordered by when tracks were last seen.
-            self._tracks.pop(instance.id, None)
-            self._tracks[instance.id] = track
-            outline, cut = own_outline(seen.visible, seen.hidden, frame.shape)
-            if track.shapes and geometric[i].source is not Source.UNOCCLUDED:
-                _fit(track, surroundings, i, outline, cut)
-            track.cut = len(cut) / (len(outline) + len(cut))
+            track = track or Track(instance_id, frame.stamp, frame.stamp, seen.visible)
+            _follow(track, seen, surroundings, i)
             _remember_view(track, geometric[i], surroundings.mode == "instances")
+            # Re-inserting keeps the dict ordered by when tracks were last seen.
+            self._tracks.pop(instance_id, None)
+            self._tracks[instance_id] = track
+            track.frame = self._frame
         self._forget(frame.stamp)
 
     def _forget(self, now: int) -> None:
@@ -277,7 +289,7 @@ class Tracks:
         shape = Shape(request.stamp, completion.source, amodal, worth, completion.score, request.pose)
         shape.agreement = completion.agreement
         if request.stamp == track.stamp:
-            shape.moved = amodal
+            shape.moved = shape.hidden = amodal
         # On an image that has passed it waits for the next one, where it is moved and judged.
         track.add(shape)
 
@@ -294,25 +306,58 @@ def _remember_view(track: Track, geometric: Completion, hull: bool) -> None:
         return
     track.shapes = [s for s in track.shapes if s.source is Source.INFERRED or s in better]
     amodal = geometric.amodal if hull else geometric.visible
-    track.add(Shape(track.stamp, geometric.source, amodal, worth, moved=amodal))
+    track.add(Shape(track.stamp, geometric.source, amodal, worth, moved=amodal, hidden=amodal))
 
 
-def _fit(track: Track, surroundings: Surroundings, i: int, outline: np.ndarray, cut: np.ndarray) -> None:
-    """Moves a track's shapes onto the outline of mask i and scores them by its known pixels."""
+def _follow(track: Track, seen: Sighting, surroundings: Surroundings, i: int) -> None:
+    """Moves a track to where it is seen now, as mask i, and judges its shapes there."""
     leader = track.leader()
+    if leader is None or surroundings.unoccluded(i):  # nothing to be judged
+        step = next(_steps(track, seen))
+    else:
+        step = leader.pose.inverse().then(_best_pose(leader, track, seen, surroundings, i))
+    if seen.stamp > track.stamp:
+        track.step, track.interval = step, seen.stamp - track.stamp
+    track.move(step)
+    track.stamp, track.visible, track.colours = seen.stamp, seen.visible, seen.colours
+    track.cut = len(seen.cut) / (len(seen.outline) + len(seen.cut))
+    if surroundings.unoccluded(i):
+        return
     for shape in track.shapes:
-        if shape is leader or not shape.fitted:
-            fitted = fit_outline(shape.distances, shape.pose, outline, cut)
-            if shape is leader:  # what the outline says about this step holds for every shape of the track
-                track.move(shape.pose.inverse().then(fitted))
-            shape.pose, shape.fitted = fitted, True
-    for shape in track.shapes:
-        shape.moved = shape.pose.mask(shape.amodal, surroundings.frame_shape)
-    feasible = surroundings.feasible(i, MaskRegion.union_of(s.moved for s in track.shapes).box)
-    for shape in track.shapes:
-        shape.score = surroundings.score(i, shape.moved, feasible)
+        if not shape.fitted and shape is not leader:
+            shape.pose = fit_outline(shape.distances, shape.pose, seen.outline, seen.cut)
+        shape.fitted = True
+        if shape is not leader:
+            shape.place(shape.pose, surroundings, i)
         shape.strikes = shape.strikes + 1 if shape.score < EXPLAINS else 0
     track.shapes = [s for s in track.shapes if s.strikes < STRIKES]
+
+
+def _best_pose(leader: Shape, track: Track, seen: Sighting, surroundings: Surroundings, i: int) -> Similarity:
+    """The first step that, fitted to the outline, explains the object well, or else the one that explains it best."""
+    before, tried = leader.pose, []
+    for step in _steps(track, seen):
+        pose = fit_outline(leader.distances, before.then(step), seen.outline, seen.cut)
+        leader.place(pose, surroundings, i)
+        tried.append((leader.score, pose))
+        if leader.score > WELL_EXPLAINED:
+            break
+    score, pose = max(tried, key=lambda t: t[0])
+    if score > leader.score:
+        leader.place(pose, surroundings, i)
+    leader.pose = before
+    return pose
+
+
+def _steps(track: Track, seen: Sighting) -> Iterator[Similarity]:
+    """How a track may have moved: as its corners did, as its box did, or as it did before."""
+    by_corners = flow_step(*seen.corners)
+    if by_corners is not None:
+        yield by_corners
+    yield box_step(track.visible, seen.visible)
+    as_before = track.step.repeated((seen.stamp - track.stamp) / track.interval)
+    if as_before.is_plausible():
+        yield as_before
 
 
 def _is_another(track: Track, seen: Sighting) -> bool:
@@ -327,30 +372,9 @@ def _is_another(track: Track, seen: Sighting) -> bool:
     return math.hypot(leap.dx, leap.dy) > LEAP * size * max(1.0, (seen.stamp - track.stamp) / 1e8)
 
 
-def _step(
-    track: Track, seen: Sighting, corners: tuple[np.ndarray, np.ndarray], surroundings: Surroundings, i: int
-) -> Similarity:
-    """How a track moved to mask i: as its corners did, as its box did, or as it did before, whichever explains best."""
-    start, end = corners
-    on_object = lies_on(seen.visible, end)
-    step = flow_step(start[on_object], end[on_object])
-    leader = track.leader()
-    if leader is None:
-        return step or box_step(track.visible, seen.visible)
-
-    def explained(step: Similarity) -> float:
-        return surroundings.score(i, leader.pose.then(step).mask(leader.amodal, surroundings.frame_shape))
-
-    if step is not None and explained(step) > WELL_EXPLAINED:
-        return step
-    as_before = track.step.repeated((seen.stamp - track.stamp) / track.interval)
-    others = [box_step(track.visible, seen.visible), *([as_before] if as_before.is_plausible() else [])]
-    return max([step, *others] if step else others, key=explained)
-
-
 def colour_histogram(image: np.ndarray, mask: MaskRegion) -> np.ndarray:
     """Joint histogram of a mask's colours, 4 levels per channel, float32 (64,) with sum 1."""
-    stride = max(1, math.isqrt(mask.bits.size // 4096))
+    stride = max(1, math.isqrt(mask.bits.size // 2048))
     bits = mask.bits[::stride, ::stride]
     crop = image[mask.y : mask.y + mask.height : stride, mask.x : mask.x + mask.width : stride]
     levels = (crop[bits] >> 6).astype(np.int64) @ (16, 4, 1)
