@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ def merge_lora(denoiser: Any, path: Path, loader: Any, fill: str) -> None:
     if len(files) != 1 or not files[0].is_file() or files[0].suffix != ".safetensors":
         found = ", ".join(f.name for f in files) if path.is_dir() and files else "none"
         raise ModelError(f"lora {path}: expected one *.safetensors file, found {found}")
+    if importlib.util.find_spec("peft") is None:
+        raise ModelError(f"lora {files[0]}: needs the package peft: pip install peft")
     try:
         state, alphas = loader.lora_state_dict(load_file(files[0]), unet_config=denoiser.config, return_alphas=True)
         getattr(loader, fill)(state, alphas, denoiser)
