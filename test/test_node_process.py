@@ -78,7 +78,7 @@ def test_a_real_pipeline_answers_end_to_end(tmp_path):
     model = save_stable_diffusion(tmp_path / "tiny")
     picture, disc, box = scene_of_two()
     values = np.where(box, 2, disc * 1).astype(np.uint16)
-    with graph(model=str(model), device="cpu", frame_budget=600.0) as (_, peer):
+    with graph(model=str(model), device="cpu", live=False, frame_budget=600.0) as (_, peer):
         array = peer.ask(SECOND, image(SECOND, picture), labels(SECOND, values))
         status = peer.wait_status("model", lambda s: s.get("device") == "cpu")
     assert array.model == "tiny" and status["model"] == "tiny"

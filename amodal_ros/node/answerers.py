@@ -54,7 +54,9 @@ def _load(settings: Settings, current: Callable[[], Settings]) -> Loaded:
         device=None if settings.device == "auto" else settings.device,
     )
     if settings.live:
-        answerer: Answerer = LiveSession(pipeline, occluders=settings.occluders)
+        answerer: Answerer = LiveSession(
+            pipeline, occluders=settings.occluders, budget=settings.live_budget, batch=settings.live_batch
+        )
     else:
         answerer = PlainAnswerer(pipeline, occluders=settings.occluders, frame_budget=lambda: current().frame_budget)
     device = pipeline.backend.device

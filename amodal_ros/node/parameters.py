@@ -43,7 +43,11 @@ class Settings:
         "What can hide an object: labelled neighbours; these and all unlabelled pixels; or anything",
         choices=("instances", "any", "off"),
     )
-    live: bool = _option(False, "Remember completions over frames and refine them behind the answers")
+    live: bool = _option(True, "Remember completions over frames and refine them behind the answers")
+    live_budget: float = _option(
+        1.0, "If live: share of the time that the model may work behind the answers", between=(0.01, 1.0)
+    )
+    live_batch: int = _option(1, "If live: objects per call of the model; a GPU takes several", between=(1, 64))
     frame_budget: float = _option(
         0.1,
         "Seconds per frame for completions; objects beyond it are answered GEOMETRIC. Not used if live",
