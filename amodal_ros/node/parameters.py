@@ -35,8 +35,10 @@ class Settings:
         ValueError: a value that is no choice, or that does not go with another one.
     """
 
-    model: str = _option("embedded", "'geometric' (no network), 'embedded' (shipped weights), another profile, or a model folder")
-    segmenter: str = _option("", "A segmenter's folder or .pth file; empty: the profile's, or the model folder's own")
+    model: str = _option(
+        "embedded", "'geometric' (no network), 'embedded' (shipped weights), another profile, or a model folder"
+    )
+    segmenter: str = _option("", "A segmenter's folder or .pth file; empty: the model's own")
     device: str = _option("auto", "'auto' (CUDA if there is one), or a torch device such as 'cpu' or 'cuda:0'")
     occluders: str = _option(
         "instances",
