@@ -104,6 +104,7 @@ def test_export_loads_with_the_libraries(run):
     scheduler = DDIMScheduler.from_pretrained(folder / "scheduler")
     prompt = load_file(folder / "prompt_embeds.safetensors")["prompt_embeds"]
     assert unet.config.in_channels == 9 and scheduler.config.prediction_type == "v_prediction"
+    assert str(run) not in (folder / "unet" / "config.json").read_text(), "no trace of where it was trained"
     assert prompt.shape[-1] == unet.config.cross_attention_dim
     assert vae.config.scaling_factor > 0 and segmenter.config.vision_config.image_size == 48
     assert {load_file(next((folder / name).glob("*.safetensors"))).popitem()[1].dtype for name in TRAINED} == {

@@ -13,7 +13,7 @@ from diffusers import AutoencoderTiny, UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import SamImageProcessor, SamModel
 
-from training.models import PROMPT_TOKENS, PROMPT_WIDTH, build_scheduler, save_vae
+from training.models import PROMPT_TOKENS, PROMPT_WIDTH, build_scheduler, save_component
 from training.pool import Pool
 
 TRAINED = ("vae", "unet", "segmenter")
@@ -27,8 +27,8 @@ def export(run: Path, target: Path) -> None:
         run: the `--out` folder of `training.train`, with `vae/`, `unet/` and `segmenter/` in it.
         target: made when missing, else overwritten file by file.
     """
-    save_vae(AutoencoderTiny.from_pretrained(run / "vae").half(), target / "vae")
-    UNet2DConditionModel.from_pretrained(run / "unet").half().save_pretrained(target / "unet")
+    save_component(AutoencoderTiny.from_pretrained(run / "vae").half(), target / "vae")
+    save_component(UNet2DConditionModel.from_pretrained(run / "unet").half(), target / "unet")
     SamModel.from_pretrained(run / "segmenter").half().save_pretrained(target / "segmenter")
     SamImageProcessor.from_pretrained(run / "segmenter").save_pretrained(target / "segmenter")
     build_scheduler().save_pretrained(target / "scheduler")

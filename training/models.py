@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
 from diffusers.models.autoencoders.vae import AutoencoderTinyBlock
+from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 from transformers import SamConfig, SamMaskDecoderConfig, SamModel, SamPromptEncoderConfig, SamVisionConfig
 
@@ -78,12 +79,15 @@ def _pass_through(
         conv.bias[:rows] = 0 if offset is None else offset
 
 
-def save_vae(vae: AutoencoderTiny, folder: Path) -> None:
-    """Save without `block_out_channels`, which the class writes and then warns about when it loads."""
-    vae.save_pretrained(folder)
+def save_component(model: ModelMixin, folder: Path) -> None:
+    """`save_pretrained`, less what is not the model's: where it was loaded from, and `AutoencoderTiny`'s redundant list
+    of channels, which the class warns about when it loads it."""
+    model.save_pretrained(folder)
     path = folder / "config.json"
     config = json.loads(path.read_text())
-    config.pop("block_out_channels", None)
+    config.pop("_name_or_path", None)
+    if isinstance(model, AutoencoderTiny):
+        config.pop("block_out_channels", None)
     path.write_text(json.dumps(config, indent=2) + "\n")
 
 

@@ -10,7 +10,7 @@ from diffusers import AutoencoderTiny
 from torch.nn import functional
 
 from training.loop import Stage
-from training.models import build_vae, save_vae
+from training.models import build_vae, save_component
 from training.pool import Pool
 from training.recipe import Recipe
 from training.samples import hole_for, random_image, to_model, unsharp
@@ -60,7 +60,7 @@ class VaeStage(Stage):
         (images,) = self.batch(np.random.default_rng(0))
         latents = self.model.encode(images.to(self.model.device)).latents
         self.model.register_to_config(scaling_factor=1 / latents.std().item())
-        save_vae(self.model, folder)
+        save_component(self.model, folder)
 
 
 def _tint(images: torch.Tensor) -> torch.Tensor:
