@@ -165,15 +165,15 @@ def test_quantized_weights_take_a_byte_each_and_paint_alike(tmp_path, build):
 
 
 def test_compiling_ends_warmed_up(folder, monkeypatch):
-    """Loading compiles for one object, and for any number; no later call meets a compiler."""
+    """Every batch size has been through the compiled denoiser before the first call."""
     sizes = []
 
     def compile_(self, **options):
         self.register_forward_pre_hook(lambda module, args: sizes.append(len(args[0])))
 
     monkeypatch.setattr(torch.nn.Module, "compile", compile_)
-    AmodalPipeline.from_pretrained(folder, compile=True)
-    assert sizes == [2, 4, 6], "both halves of Eq. 11 for one, two and three objects"
+    AmodalPipeline.from_pretrained(folder, compile=True, max_batch=5)
+    assert sizes == [2, 4, 6, 8, 10], "both halves of Eq. 11 for one to five objects"
 
 
 @pytest.mark.parametrize(

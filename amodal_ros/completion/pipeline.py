@@ -205,14 +205,14 @@ class AmodalPipeline:
         return results
 
     def warm_up(self) -> None:
-        """Complete one, two and three made-up objects, so that no later call waits for a compiler: the first compiles
-        for its batch size, the next for any."""
+        """Complete made-up objects in batches of every size, so that no later call waits for a compiler: what was
+        compiled for some batch sizes was seen to be compiled anew for others."""
         side = 64
         image = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
         visible = np.zeros((side, side), bool)
         visible[16:40, 16:40] = True
-        for count in (1, 2, 3):
-            self.complete(image, [visible] * count, occluders="off", steps=1, samples=1, max_batch=count)
+        for count in range(1, self.settings.max_batch + 1):
+            self.complete(image, [visible] * count, occluders="off", steps=1, samples=1)
 
     def free(self) -> None:
         """Give the device's memory back; the pipeline cannot be used afterwards."""
@@ -377,6 +377,8 @@ def _conclude(tasks: list[_Task], surroundings: Surroundings, settings: Settings
     amodal, agreement = _majority(shapes)
     if settings.keep_visible:
         amodal = amodal | surroundings.masks[i]
+    if settings.keep_hull:
+        amodal = amodal | surroundings.bounded_hull(i)
     score = float(np.mean([t.score for t in tasks]))
     answer = dataclasses.replace(
         geometric, amodal=amodal, source=Source.INFERRED, score=score, agreement=agreement, trace=tasks[0].trace
