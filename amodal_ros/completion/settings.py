@@ -41,6 +41,8 @@ class Settings:
             segmenter's own ``"predicted"`` IoU (the paper).
         occluders: what can hide an object (`scene.occluders.Surroundings`).
         keep_visible: the answer always contains V and only what is connected to it.
+        keep_hull: the answer always contains the bounded hull, the geometric answer (`scene.occluders`): a model
+            that paints too little never takes away what the masks alone tell.
         samples: completions drawn per object; the majority of them is the answer, >= 1.
         fallback: score below which the bounded hull is answered instead, [0, 1]; 0 never.
         max_batch: objects times samples that go through the denoiser together, >= 1.
@@ -63,6 +65,7 @@ class Settings:
     choice: Choice = "known"
     occluders: Occluders = "instances"
     keep_visible: bool = True
+    keep_hull: bool = True
     samples: int = 1
     fallback: float = 0.5
     max_batch: int = 8
@@ -77,8 +80,9 @@ class Settings:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {getattr(self, name)!r}")
-        if not isinstance(self.keep_visible, bool):
-            raise ValueError(f"keep_visible: expected true or false, got {self.keep_visible!r}")
+        for name in ("keep_visible", "keep_hull"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name}: expected true or false, got {getattr(self, name)!r}")
 
     def replace(self, preset: str | None = None, **changes: Any) -> Settings:
         """A changed copy: first the preset, then the single changes.
@@ -140,6 +144,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "choice": "predicted",
         "occluders": "off",
         "keep_visible": False,
+        "keep_hull": False,
         "samples": 1,
         "fallback": 0.0,
     }
