@@ -1,7 +1,7 @@
 """Draws the pictures of README and docs: ``python benchmarks/pictures.py``.
 
-One frame of the frozen street list as the node answers it (overlay.png), one object's way through the method (trace.png),
-and the best and worst completions of a few frames beside the truth (cases.png).
+One frame of the frozen street list as the node answers it (overlay.png), one object's way through the method
+(trace.png), and the best and worst completions of a few frames beside the truth (cases.png).
 """
 
 from __future__ import annotations
