@@ -3,6 +3,11 @@
 import importlib.util
 import os
 import random
+import sys
+from pathlib import Path
+
+# For `training`, which is not installed. Last, so that the installed amodal_ros with its messages comes first.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(1, 101))
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
