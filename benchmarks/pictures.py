@@ -42,7 +42,7 @@ def main() -> None:
     _, done, truth = judged[0]
     cv2.imwrite(str(OUT / "trace.png"), draw_trace(done.trace, tile=160, truth=done.trace.crop.mask(truth))[..., ::-1])
     chosen = judged[:CASES] + judged[-CASES:]
-    rows = [_strip(case, "gains" if k < CASES else "loses") for k, case in enumerate(chosen)]
+    rows = [_strip(case, "best" if k < CASES else "worst") for k, case in enumerate(chosen)]
     sheet = np.concatenate([np.concatenate(rows[:CASES]), np.concatenate(rows[CASES:])], axis=1)
     cv2.imwrite(str(OUT / "cases.png"), sheet[..., ::-1])
 
