@@ -19,7 +19,7 @@ TOPICS = {
 }
 #: argument -> (type, description). Left empty, the value of params_file holds.
 PARAMETERS = {
-    "model": (str, "geometric (no network), embedded (shipped weights), or a model folder"),
+    "model": (str, "geometric (no network), embedded (shipped weights), another profile, or a model folder"),
     "device": (str, "auto (CUDA if there is one), or a torch device such as cpu or cuda:0"),
     "live": (bool, "Remember completions over frames and refine them behind the answers: true or false"),
     "image_transport": (str, "Type of the image topic: raw or compressed"),
