@@ -152,7 +152,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     cv2.setNumThreads(1)
-    frames = list(sequence(TEST_SEEDS[-1], args.frames, objects=20))
+    frames = list(sequence(TEST_SEEDS[-200], args.frames, objects=20))
     streams = {
         "drive": drive(frames),
         "stalled camera": stalled(frames),
