@@ -378,7 +378,7 @@ def _conclude(tasks: list[_Task], surroundings: Surroundings, settings: Settings
     if settings.keep_visible:
         amodal = amodal | surroundings.masks[i]
     if settings.keep_hull:
-        amodal = amodal | surroundings.bounded_hull(i)
+        amodal = amodal | geometric.amodal
     score = float(np.mean([t.score for t in tasks]))
     answer = dataclasses.replace(
         geometric, amodal=amodal, source=Source.INFERRED, score=score, agreement=agreement, trace=tasks[0].trace
