@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -55,21 +57,22 @@ def draw_pool(folder: Path, count: int, resolution: int) -> Pool:
     done = {int(line) for line in done_file.read_text().split()}
     missing = [chunk for chunk in range(chunks) if chunk not in done]
     with (
-        ProcessPoolExecutor(os.cpu_count(), initializer=cv2.setNumThreads, initargs=(1,)) as workers,
+        # Spawned: a fork of a process whose OpenCV has started its threads never returns from setNumThreads.
+        ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), cv2.setNumThreads, (1,)) as workers,
         open(done_file, "a") as record,
         tqdm(total=len(missing) * CHUNK, desc="street crops") as bar,
     ):
-        for chunk in workers.map(_draw_chunk, [folder] * len(missing), missing, [resolution] * len(missing)):
+        for chunk in workers.map(partial(_draw_chunk, folder, resolution, CHUNK), missing):
             record.write(f"{chunk}\n")
             record.flush()
             bar.update(CHUNK)
     return Pool.open(folder)
 
 
-def _draw_chunk(folder: Path, chunk: int, resolution: int) -> int:
+def _draw_chunk(folder: Path, resolution: int, size: int, chunk: int) -> int:
     images, labels, alone = (np.load(folder / f"{name}.npy", mmap_mode="r+") for name in ("images", "labels", "alone"))
     rng = np.random.default_rng(TRAIN_SEEDS[chunk])
-    for n in range(chunk * CHUNK, (chunk + 1) * CHUNK):
+    for n in range(chunk * size, (chunk + 1) * size):
         alone[n] = rng.random() < ALONE_SHARE
         images[n], ids, _ = crop_sample(rng, resolution, alone=bool(alone[n]))
         labels[n] = ids.clip(max=255)
