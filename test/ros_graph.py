@@ -17,7 +17,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import GetParameters, SetParameters
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -26,6 +26,7 @@ from sensor_msgs.msg import Image
 from amodal_ros.live.plain import PlainAnswerer
 from amodal_ros.msg import AmodalInstanceArray
 from amodal_ros.node.answerers import Loaded
+from amodal_ros.node.executor import NodeExecutor
 from amodal_ros.node.node import AmodalNode
 
 DEADLINE = 20.0  # seconds for anything to happen on a busy machine
@@ -237,7 +238,7 @@ def graph(answerer: object = None, prepare: object = None, active: bool = True, 
         options["prepare"] = prepare
     try:
         node = AmodalNode(**options, context=context, parameter_overrides=overrides)
-        executor = MultiThreadedExecutor(num_threads=4, context=context)
+        executor = NodeExecutor(slow=node.transitions, context=context)
         with spinning(context, executor, node), peer_of(node, **(peer or {})) as other:
             try:
                 if active:

@@ -6,8 +6,9 @@ import logging
 import sys
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 
+from amodal_ros.node.executor import NodeExecutor
 from amodal_ros.node.logs import RosHandler, Throttled
 from amodal_ros.node.node import AmodalNode
 
@@ -22,7 +23,7 @@ def main(args: list[str] | None = None) -> int:
         rclpy.try_shutdown()
         return 2
     logging.getLogger("amodal_ros").addHandler(RosHandler(Throttled(node.get_logger())))
-    executor = MultiThreadedExecutor(num_threads=4)
+    executor = NodeExecutor(slow=node.transitions)
     executor.add_node(node)
     try:
         executor.spin()

@@ -52,10 +52,10 @@ class AmodalNode(LifecycleNodeMixin, Node):
 
     def __init__(self, prepare: answerers.Prepare = answerers.prepare, **options: object) -> None:
         Node.__init__(self, "amodal_node", **options)
-        # Transitions load models. Their own group keeps the parameter services, in the default group, answering;
-        # `rclpy.lifecycle.LifecycleNode` would not let us choose it.
-        self._transitions = MutuallyExclusiveCallbackGroup()
-        LifecycleNodeMixin.__init__(self, callback_group=self._transitions)
+        #: Transitions load models. With a group of their own the other callbacks go on meanwhile (`NodeExecutor`);
+        #: `rclpy.lifecycle.LifecycleNode` would not let us choose it.
+        self.transitions = MutuallyExclusiveCallbackGroup()
+        LifecycleNodeMixin.__init__(self, callback_group=self.transitions)
         self._inputs = MutuallyExclusiveCallbackGroup()
         self._settings = parameters.declare(self)
         self.add_on_set_parameters_callback(self._on_parameters)
@@ -74,7 +74,7 @@ class AmodalNode(LifecycleNodeMixin, Node):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_timer(DIAGNOSTICS_PERIOD, self._report, clock=self._steady)
         if self._settings.autostart:
-            self._starter = self.create_timer(0.0, self._start, callback_group=self._transitions, clock=self._steady)
+            self._starter = self.create_timer(0.0, self._start, callback_group=self.transitions, clock=self._steady)
 
     # --- lifecycle ------------------------------------------------------------------------------------------
     # rclpy swallows what a transition callback raises, so each one catches, logs and fails by itself.
