@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,7 @@ from amodal_ros.scene import Answer, Completion, Instance, MaskRegion, Source
 
 KEYS = {
     **dict.fromkeys(("machine", "model", "input", "frames", "objects", "occlusion", "stages_ms"), dict),
-    **dict.fromkeys(("replay", "age_ms", "latency_ms", "accuracy"), (dict, type(None))),
+    **dict.fromkeys(("replay", "age_ms", "completions", "latency_ms", "accuracy"), (dict, type(None))),
     "format": int,
     "problems": list,
 }
@@ -48,7 +49,7 @@ def test_a_bag_through_the_node(tmp_path):
     assert frames["answered"] == frames["recorded"] == 12 - sum(frames["dropped"].values())
     assert summary["objects"]["answered"] == 2 * frames["answered"]
     assert summary["objects"]["sources"] == {"GEOMETRIC": frames["answered"], "UNOCCLUDED": frames["answered"]}
-    assert summary["latency_ms"]["n"] == frames["answered"]
+    assert summary["latency_ms"]["n"] == frames["answered"] and summary["completions"] is None
     assert {"wait", "decode", "answer", "publish", "latency"} <= summary["stages_ms"].keys()
     assert summary["accuracy"]["bins"]["all"]["methods"]["answer"]["mean"] > 0.99  # a board and a post are convex
     assert summary["problems"] == []
@@ -82,6 +83,18 @@ def test_a_node_that_cannot_start_ends_the_demo(tmp_path):
     assert done.returncode == 1
     assert "max_objects" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_live_spent_is_told(tmp_path):
+    for module in ("torch", "diffusers", "transformers"):
+        pytest.importorskip(module)
+    write_frames(scene(20), tmp_path / "bag", rate=10)
+    done = demo("--bag", tmp_path / "bag", "--out", tmp_path / "demo", "--model", "embedded")
+    assert done.returncode == 0, done.stderr
+    completions = json.loads((tmp_path / "demo" / "summary.json").read_text())["completions"]
+    assert completions["n"] > 0 and completions["failed"] == 0
+    assert completions["per_second"] > 0 and 0 < completions["budget_used"] <= 1
+    assert re.search(r"completions +\d+, \d+\.\d+ per second, \d+% of the time used", done.stdout)
 
 
 def test_a_bag_without_label_maps(tmp_path):

@@ -22,7 +22,7 @@ from amodal_ros.bags.make import (
     write_frames,
 )
 from amodal_ros.bags.messages import answers_of
-from amodal_ros.bags.sources import folder_frames, read_labels
+from amodal_ros.bags.sources import folder_frames, read_labels, streets_frames
 from amodal_ros.node.images import labels_of, rgb_of
 
 CAMVID = Path(__file__).resolve().parents[2] / "shared" / "data" / "camvid_val"
@@ -243,6 +243,16 @@ def test_make_streets(tmp_path):
     for array, label in zip(arrays, labels, strict=True):
         assert [entry.id for entry in array.instances] == [int(v) for v in np.unique(label) if v]
         assert all(entry.class_id for entry in array.instances)
+
+
+def test_a_long_drive_goes_along_several_streets():
+    frames = list(streets_frames(seconds=21.0, objects=6, rate=2.0, size=(160, 48), seed=3))
+    first, second = frames[:40], frames[40:]
+    alone = list(streets_frames(seconds=20.0, objects=6, rate=2.0, size=(160, 48), seed=3))
+    assert len(frames) == 42
+    assert all(np.array_equal(a.image, b.image) and np.array_equal(a.labels, b.labels) for a, b in zip(first, alone))
+    ids = [{truth.id for frame in part for truth in frame.truth} for part in (first, second)]
+    assert ids[0] and max(ids[0]) <= 6 and all(6 < i <= 12 for i in ids[1])
 
 
 @pytest.mark.parametrize("option", [("--seconds", "0"), ("--rate", "0"), ("--size", "1", "1"), ("--seed", "-1")])

@@ -327,7 +327,7 @@ def test_an_object_that_the_model_skips_falls_back():
 
 
 @pytest.mark.parametrize(
-    "options", [{"budget": 0.0}, {"budget": 1.5}, {"batch": 0}, {"in_line": -1}, {"occluders": "all"}]
+    "options", [{"budget": -0.1}, {"budget": 1.5}, {"batch": 0}, {"in_line": -1}, {"occluders": "all"}]
 )
 def test_bad_parameters_are_named(options):
     shots = parked(frames=1)

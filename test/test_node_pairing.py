@@ -151,11 +151,11 @@ def test_the_books_balance_at_every_moment(events):
         elif taken:
             taken -= 1
             intake.answered() if event == "take" else intake.drop("failed")
-        elif intake._ready is not None:
-            intake.take()
+        elif intake._ready:
+            intake.take(seconds=0.03, catch_up=0.01 * step)
             taken += 1
         image = intake.counts()["image"]
-        assert image.waiting == intake._pairer.waiting("image") + (intake._ready is not None) + taken
+        assert image.waiting == intake._pairer.waiting("image") + len(intake._ready) + taken
         mask = intake.counts()["instance_mask"]
         assert mask.waiting == intake._pairer.waiting("instance_mask")
     for _ in range(taken):

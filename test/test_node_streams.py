@@ -13,6 +13,8 @@ pytest.importorskip("rclpy")
 
 from ros_graph import HEIGHT, WIDTH, Scripted, connected, graph, image, labels, peer_of, two_objects
 
+from amodal_ros.node.intake import Intake
+
 SECOND = 1_000_000_000
 GREY = np.zeros((HEIGHT, WIDTH), np.uint8)
 
@@ -162,22 +164,65 @@ def test_a_bag_that_loops_starts_afresh():
     assert status["image.received"] == "10"
 
 
-def test_only_the_newest_pair_waits():
-    answerer, entered, release = Scripted(), threading.Event(), threading.Event()
+def blocked_while_five_more_come(peer, node, answerer, first: int) -> None:
+    """Frame `first` is being answered while the five after it become complete."""
+    entered, release = threading.Event(), threading.Event()
 
     def slow(frame, should_stop):
-        entered.set()
-        release.wait(20)
+        if frame.stamp == first * SECOND:
+            entered.set()
+            release.wait(20)
 
     answerer.script = slow
-    with graph(answerer) as (node, peer):
-        peer.send(SECOND)
-        assert entered.wait(10)
-        for k in range(2, 7):
-            peer.send(k * SECOND)
-            peer.wait(lambda k=k: node.intake.counts()["instance_mask"].used == k, "the pair is complete")
-        release.set()
-        peer.answer_to(6 * SECOND)
+    peer.send(first * SECOND)
+    assert entered.wait(10)
+    for k in range(first + 1, first + 6):
+        peer.send(k * SECOND)
+        peer.wait(lambda k=k: node.intake.counts()["instance_mask"].used == k, "the pair is complete")
+    release.set()
+    peer.answer_to((first + 5) * SECOND)
+
+
+def test_without_catching_up_only_the_newest_pair_waits():
+    answerer = Scripted()
+    with graph(answerer, catch_up=0.0) as (node, peer):
+        blocked_while_five_more_come(peer, node, answerer, first=1)
         status = peer.wait_status("answers", lambda s: s.get("answered") == "2")
     assert status["dropped.superseded"] == "4" and status["waiting"] == "0"
     assert [frame.stamp // SECOND for frame in answerer.frames] == [1, 6]
+
+
+def test_after_a_hiccup_every_frame_is_answered_in_order():
+    answerer = Scripted()
+    with graph(answerer, catch_up=1.0) as (node, peer):
+        for k in range(1, 6):
+            peer.ask(k * SECOND)  # the pace of the latest answers
+        blocked_while_five_more_come(peer, node, answerer, first=6)
+        status = peer.wait_status("answers", lambda s: s.get("answered") == "11")
+    assert status["dropped"] == "0" and status["waiting"] == "0"
+    assert [frame.stamp // SECOND for frame in answerer.frames] == list(range(1, 12))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "catch_up", "kept"),
+    [(0.01, 0.1, 10), (0.04, 0.1, 3), (0.06, 0.1, 2), (0.5, 0.1, 1), (0.01, 0.0, 1), (0.0, 0.1, 10)],
+)
+def test_waiting_pairs_delay_the_newest_no_more_than_allowed(seconds, catch_up, kept):
+    told = []
+    intake = Intake(("image", "mask"), lambda topic, reason, text: told.append(reason))
+    intake.open(("image", "mask"), slop=0, seconds=60.0, size=10**6)
+    for stamp in range(1, 13):
+        intake.offer("image", stamp, f"image {stamp}", 1)
+        intake.offer("mask", stamp, f"mask {stamp}", 1)
+    assert intake.counts()["image"].waiting == 10, "bounded"
+    assert intake.take(seconds, catch_up).stamp == 13 - kept
+    assert told == ["superseded"] * (12 - kept) and intake.counts()["image"].waiting == kept
+
+
+def test_a_dropped_pair_hands_its_jump_on():
+    intake = Intake(("image",), lambda *_: None)
+    intake.open(("image",), slop=0, seconds=60.0, size=10**6)
+    for stamp in (9 * SECOND, SECOND, 2 * SECOND):
+        intake.offer("image", stamp, "", 1)
+    pair = intake.take()
+    assert pair.stamp == 2 * SECOND and pair.jumped

@@ -61,7 +61,7 @@ def _add_make(parser: argparse.ArgumentParser) -> None:
     streets = parser.add_argument_group("streets")
     streets.add_argument("--seconds", type=float, default=20.0, help="length of the drive")
     streets.add_argument(
-        "--objects", type=int, default=10, help="things along the way; about a third is in view at once"
+        "--objects", type=int, default=10, help="things along each street (a new one every 20 s); a third is in view"
     )
     streets.add_argument("--size", type=int, nargs=2, default=(1242, 375), metavar=("WIDTH", "HEIGHT"), help="pixels")
     streets.add_argument("--seed", type=int, default=0, help="another seed is another drive")

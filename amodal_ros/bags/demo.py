@@ -57,7 +57,10 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--instance-mask", metavar="TOPIC", default=LABELS_TOPIC, help="the bag's label maps")
     parser.add_argument("--seconds", type=float, default=20.0, help="length of the synthetic drive")
     parser.add_argument(
-        "--objects", type=int, default=24, help="things along the way; about a third is in view at once"
+        "--objects",
+        type=int,
+        default=24,
+        help="things along each street (a new one every 20 s); about a third is in view at once",
     )
     parser.add_argument("--seed", type=int, default=0, help="another seed is another drive")
     return parser.parse_args(argv)

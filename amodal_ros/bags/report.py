@@ -112,6 +112,7 @@ def summarise(run: Run) -> dict[str, Any]:
         },
         "occlusion": _occlusion(np.array([entry.occlusion_ratio for entry in entries])),
         "age_ms": _percentiles(np.array(list(_ages(run)))),
+        "completions": _completions(run.counters.get("model", {})),
         "latency_ms": _percentiles(run.latencies),
         "stages_ms": _stages(counters),
         "accuracy": score(run.recorded, run.played, run.answers) if has_truth and entries else None,
@@ -137,6 +138,7 @@ def table(summary: dict[str, Any]) -> str:
         "objects": f"{objects['answered']} of {objects['tracks']} tracks: {sources}",
         "occlusion": bins,
         "shapes' age": _times_text(summary["age_ms"]),
+        "completions": _completions_text(summary["completions"]),
         "end to end": _times_text(summary["latency_ms"]),
         "in the node": f"{stages} ms (p50 / p95)" if stages else "unknown",
     }
@@ -215,6 +217,25 @@ def _percentiles(seconds: np.ndarray) -> dict[str, float] | None:
         return None
     values = {f"p{q}": float(v) for q, v in zip(PERCENTILES, 1e3 * np.percentile(seconds, PERCENTILES))}
     return {**values, "max": float(1e3 * seconds.max()), "n": int(seconds.size)}
+
+
+def _completions(model: dict[str, str]) -> dict[str, float] | None:
+    """What live spent on the model, from its figures on /diagnostics; None if it did not run."""
+    if "budget_used" not in model:
+        return None
+    figures = {"n": "completions", "failed": "completions.failed"}
+    rates = {"per_second": "completions_per_second", "budget_used": "budget_used"}
+    return {
+        **{key: int(model[name]) for key, name in figures.items()},
+        **{key: float(model[name]) for key, name in rates.items()},
+    }
+
+
+def _completions_text(completions: dict[str, float] | None) -> str:
+    if completions is None:
+        return "not live"
+    text = "{n}, {per_second:.2f} per second, {budget_used:.0%} of the time used".format(**completions)
+    return text + (f", {completions['failed']} failed" if completions["failed"] else "")
 
 
 def _model_text(model: dict[str, str]) -> str:

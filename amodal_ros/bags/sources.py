@@ -17,6 +17,9 @@ from amodal_ros.scene import MaskRegion
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 LABEL_SUFFIXES = (".png", ".tif", ".tiff")
+#: A longer synthetic drive is made of several, each along a street of its own.
+LEG = 20.0  # seconds
+LEG_SEEDS = 10_000  # from one leg's seed to the next
 
 
 def folder_frames(
@@ -59,8 +62,10 @@ def streets_frames(
 ) -> Iterator[BagFrame]:
     """A synthetic drive with exact truth (`datasets.streets`). Only vehicles, people and animals carry labels.
 
+    Every 20 s another street begins; time goes on, and no id comes twice.
+
     Args:
-        objects: things along the way, poles and trees included; about a third is labelled and in view at once.
+        objects: things along each street, poles and trees included; about a third is labelled and in view at once.
         size: (width, height) in pixels.
 
     Raises:
@@ -68,10 +73,17 @@ def streets_frames(
     """
     if not (seconds > 0 and 0 < rate <= 1000):
         raise BagError(f"expected seconds above 0 and a rate in (0, 1000], got {seconds} and {rate}")
-    frames = sequence(seed, round(seconds * rate), size[::-1], objects, rate)
+    count, leg = round(seconds * rate), max(1, round(LEG * rate))
+    starts = range(0, count, leg)
+    if len(starts) * objects >= 2**16:
+        raise BagError(f"expected fewer than 65536 objects in all, got {len(starts)} streets of {objects}")
+    streets = [
+        sequence(seed + LEG_SEEDS * k, min(leg, count - start), size[::-1], objects, rate)
+        for k, start in enumerate(starts)
+    ]
     camera = Camera.for_size(size[1], size[0])
     projection = np.array([[camera.focal, 0, camera.cx, 0], [0, camera.focal, camera.cy, 0], [0, 0, 1, 0]], float)
-    return (_street_frame(frame, projection) for frame in frames)
+    return (_street_frame(frame, projection, k * objects) for k, street in enumerate(streets) for frame in street)
 
 
 def dataset_frames(dataset: Dataset, calibration: Path | str | None = None) -> Iterator[BagFrame]:
@@ -159,12 +171,12 @@ def _folder_truth(folder: Path, shape: tuple[int, int]) -> Iterator[Truth]:
         yield Truth(int(path.stem), MaskRegion.from_full(mask))
 
 
-def _street_frame(frame: StreetFrame, projection: np.ndarray) -> BagFrame:
+def _street_frame(frame: StreetFrame, projection: np.ndarray, first_id: int) -> BagFrame:
     labels = np.zeros(frame.shape, np.uint16)
     things = [thing for thing in frame.objects if thing.labelled and thing.visible]
     for thing in things:
-        labels[thing.visible.window(0, 0, frame.shape[1], frame.shape[0])] = thing.id
-    truth = tuple(Truth(thing.id, thing.amodal, thing.class_id) for thing in things)
+        labels[thing.visible.window(0, 0, frame.shape[1], frame.shape[0])] = first_id + thing.id
+    truth = tuple(Truth(first_id + thing.id, thing.amodal, thing.class_id) for thing in things)
     return BagFrame(frame.image, labels, truth, projection)
 
 

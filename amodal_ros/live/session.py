@@ -67,7 +67,7 @@ class LiveSession:
     Args:
         pipeline: completes objects; shared with nobody else while the session runs.
         occluders: what can hide an object (`Surroundings`).
-        budget: share of the time that the model may work, in (0, 1].
+        budget: share of the time that the model may work, in [0, 1]. 0: memory and geometry alone, no worker.
         batch: objects per call of the model.
         patience: how long `answer` may wait for completions of its own frame, in seconds since it was called; it
             waits only while the model has lately been fast enough.
@@ -94,8 +94,8 @@ class LiveSession:
         in_line: int | None = None,
         seed: int = 0,
     ) -> None:
-        if not 0.0 < budget <= 1.0:
-            raise ValueError(f"budget: expected a share in (0, 1], got {budget!r}")
+        if not 0.0 <= budget <= 1.0:
+            raise ValueError(f"budget: expected a share in [0, 1], got {budget!r}")
         if batch < 1:
             raise ValueError(f"batch: expected at least 1 object, got {batch!r}")
         if in_line is not None and in_line < 0:
@@ -123,7 +123,7 @@ class LiveSession:
                 return
             self._interrupt.clear()
             self._figures = Figures()
-            if self._in_line is None:
+            if self._in_line is None and self._budget > 0.0:
                 self._worker = threading.Thread(target=self._work, name="amodal-live", daemon=True)
                 self._worker.start()
 
@@ -145,7 +145,7 @@ class LiveSession:
     def drain(self, timeout: float | None = None) -> bool:
         """Waits until the model has nothing left to do for the latest frame; False when that took too long."""
         with self._lock:
-            return self._lock.wait_for(lambda: not self._busy and not self._urgent(), timeout)
+            return self._lock.wait_for(lambda: not self._busy and (self._worker is None or not self._urgent()), timeout)
 
     # --- answering ------------------------------------------------------------------------------------------
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from amodal_ros.node.pairing import Pair, Pairer
+
+#: Complete pairs that may wait for the worker, whatever it takes.
+BACKLOG = 10
 
 
 @dataclass
@@ -33,7 +37,8 @@ class Count:
 class Intake:
     """Where callbacks store messages and the worker fetches pairs. Every method may be called from any thread.
 
-    Only the newest complete pair waits for the worker; an older one that still waits is dropped (``superseded``).
+    Complete pairs wait for the worker in order. After a hiccup it catches up, unless that would delay the newest pair
+    too long: then the older ones are dropped (``superseded``).
 
     Args:
         topics: names; the first is the image.
@@ -48,7 +53,7 @@ class Intake:
         self._report = dropped
         self._lock = threading.Condition()
         self._pairer: Pairer | None = None
-        self._ready: Pair | None = None
+        self._ready: deque[Pair] = deque()
         self._drops: list[tuple[str, str, str]] = []
 
     # --- the callbacks' side --------------------------------------------------------------------------------
@@ -66,7 +71,7 @@ class Intake:
             if self._pairer is not None:
                 self._pairer.clear("inactive")
                 self._pairer = None
-            self._supersede("inactive")
+            self._supersede(keep=0, reason="inactive")
             self._lock.notify_all()
         self._flush()
 
@@ -89,9 +94,8 @@ class Intake:
                 self.last_pair = now
                 for partner in pair.messages.keys() - {self.topics[0]}:
                     self._counts[partner].used += 1
-                jumped = pair.jumped or (self._ready is not None and self._ready.jumped)
-                self._supersede("superseded")
-                self._ready = Pair(pair.stamp, pair.messages, pair.completed, jumped)
+                self._ready.append(pair)
+                self._supersede(keep=BACKLOG)
                 self._lock.notify_all()
         self._flush()
 
@@ -104,12 +108,19 @@ class Intake:
 
     # --- the worker's side ----------------------------------------------------------------------------------
 
-    def take(self) -> Pair | None:
-        """Wait for a pair. It must be given to `answered` or `drop`. None once the intake is closed."""
+    def take(self, seconds: float = math.inf, catch_up: float = 0.0) -> Pair | None:
+        """Wait for a pair. It must be given to `answered` or `drop`. None once the intake is closed.
+
+        Args:
+            seconds: that an answer takes.
+            catch_up: how long the newest pair may wait for answers to older ones, seconds; 0 keeps only the newest.
+        """
         with self._lock:
-            self._lock.wait_for(lambda: self._ready is not None or self._pairer is None)
-            pair, self._ready = self._ready, None
-            return pair
+            self._lock.wait_for(lambda: self._ready or self._pairer is None)
+            self._supersede(keep=1 + int(min(BACKLOG, catch_up / max(seconds, 1e-6))))
+            pair = self._ready.popleft() if self._ready else None
+        self._flush()
+        return pair
 
     def answered(self) -> None:
         """The pair that was taken has been answered."""
@@ -146,10 +157,13 @@ class Intake:
         self._counts[topic].dropped[reason] += 1
         self._drops.append((topic, reason, text or self._explain(topic, reason)))
 
-    def _supersede(self, reason: str) -> None:
-        if self._ready is not None:
-            self._ready = None
+    def _supersede(self, keep: int, reason: str = "superseded") -> None:
+        """Drop all complete pairs but the newest `keep`; the next one tells of a jump that a dropped one had."""
+        while len(self._ready) > keep:
+            pair = self._ready.popleft()
             self._drop(self.topics[0], reason)
+            if pair.jumped and self._ready:
+                self._ready[0] = replace(self._ready[0], jumped=True)
 
     def _explain(self, topic: str, reason: str) -> str:
         if reason == "unpaired" and self._pairer is not None:

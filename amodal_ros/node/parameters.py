@@ -47,7 +47,7 @@ class Settings:
     )
     live: bool = _option(True, "Remember completions over frames and refine them behind the answers")
     live_budget: float = _option(
-        1.0, "If live: share of the time that the model may work behind the answers", between=(0.01, 1.0)
+        1.0, "If live: share of the time that the model may work behind the answers; 0: never", between=(0.0, 1.0)
     )
     live_batch: int = _option(1, "If live: objects per call of the model; a GPU takes several", between=(1, 64))
     frame_budget: float = _option(
@@ -77,6 +77,13 @@ class Settings:
         2.0, "Seconds that a message waits for its partners: the segmenter's latency and more", between=(0.01, 600.0)
     )
     pair_buffer_mb: int = _option(256, "Megabytes that may wait for partners in all", between=(1, 65536))
+    catch_up: float = _option(
+        0.1,
+        "After a hiccup frames that wait are answered in order while that delays the newest by at most so many "
+        "seconds, else only the newest; 0: always only the newest",
+        between=(0.0, 1.0),
+        live=True,
+    )
     autostart: bool = _option(True, "Configure and activate without being asked")
 
     def __post_init__(self) -> None:

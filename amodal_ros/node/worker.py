@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 
 from amodal_ros.node.answerers import Loaded
@@ -15,6 +16,9 @@ from amodal_ros.node.pairing import Pair
 from amodal_ros.node.parameters import Settings
 from amodal_ros.node.timings import Timings
 from amodal_ros.scene import Answer, Frame
+
+#: How long an answer takes is the median of so many.
+LATEST = 5
 
 Publish = Callable[[object, Frame, list[Answer]], None]
 
@@ -46,6 +50,7 @@ class Worker(threading.Thread):
         self._intake, self._loaded, self._settings, self._timings = intake, loaded, settings, timings
         self._publish, self._show, self._note = publish, show, note
         self._interrupt = threading.Event()
+        self._seconds: deque[float] = deque(maxlen=LATEST)
 
     def interrupt(self) -> None:
         """Give up the frame at hand between two denoising steps. Close the intake first."""
@@ -53,16 +58,21 @@ class Worker(threading.Thread):
 
     def run(self) -> None:
         try:
-            while (pair := self._intake.take()) is not None:
+            while (pair := self._next()) is not None:
+                started = time.monotonic()
                 try:
                     self._answer(pair)
                 except BadInput as error:
                     self._intake.drop(error.reason, str(error))
                 except Exception as error:  # whatever a frame does, the next one is answered
                     self._intake.drop("failed", f"the answer failed: {type(error).__name__}: {error}")
+                self._seconds.append(time.monotonic() - started)
         finally:
             self._loaded.answerer.stop()
             self._loaded.free()
+
+    def _next(self) -> Pair | None:
+        return self._intake.take(statistics.median(self._seconds or [0.0]), self._settings().catch_up)
 
     def _answer(self, pair: Pair) -> None:
         self._timings.add("wait", time.monotonic() - pair.completed)
