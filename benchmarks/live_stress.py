@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -18,11 +19,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from scene import FRAME, crowd
 
 from amodal_ros.datasets.streets import TEST_SEEDS, StreetFrame, sequence
 from amodal_ros.live.session import LiveSession
 from amodal_ros.scene import Completion, Frame, Instance, MaskRegion, Source, Surroundings
+
+sys.path.append(str(Path(__file__).parent))  # `./env` keeps a script's folder out
+from scene import FRAME, crowd
 
 INTERVAL = 100_000_000  # nanoseconds
 Stream = Iterator[tuple[Frame, dict[int, MaskRegion]]]
