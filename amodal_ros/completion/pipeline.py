@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from amodal_ros.completion.trace import Trace
 from amodal_ros.models import find_model
 from amodal_ros.models.profiles import is_hub_id
 from amodal_ros.scene import Completion, MaskRegion, Source, Surroundings
+from amodal_ros.scene.outline import cut_share
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +130,7 @@ class AmodalPipeline:
         trace: bool = False,
         preset: str | None = None,
         **overrides: Any,
-    ) -> list[Completion]:
+    ) -> list[Completion | Any]:  # Any: the None of on_error="skip", which other calls need not expect
         """Amodal masks for the objects of one image.
 
         Args:
@@ -164,12 +165,12 @@ class AmodalPipeline:
         if surroundings is None:
             surroundings = Surroundings(masks, shape, settings.occluders, depth)
 
-        results: list[Completion | None] = [None] * len(visible)
+        results: list[Completion | Any] = [None] * len(visible)
         tasks: list[_Task] = []
         for i in range(len(visible)):
             if i in bad:
                 continue
-            if surroundings.unoccluded(i):
+            if surroundings.unoccluded(i) or _hardly_cut(surroundings, i, settings):
                 results[i] = surroundings.geometric(i)
             else:
                 tasks += [self._task(image, surroundings, i, seed, k, settings, trace) for k in range(settings.samples)]
@@ -304,12 +305,13 @@ class AmodalPipeline:
                 _choose(batch[k], task_logits, task_predicted, surroundings, settings)
 
     def _trace_steps(self, batch: list[_Task], guesses: list[tuple[int, torch.Tensor]], images: torch.Tensor) -> None:
+        traces = [task.trace for task in batch if task.trace is not None]
         shown = sorted({round(p) for p in np.linspace(0, len(guesses) - 1, TRACED_STEPS)})
         for step, clean in (guesses[k] for k in shown):
-            for task, picture in zip(batch, self.backend.decode(clean)):
-                task.trace.steps.append((step, _picture(picture)))
-        for task, picture in zip(batch, images):
-            task.trace.painted = _picture(picture)
+            for trace, picture in zip(traces, self.backend.decode(clean)):
+                trace.steps.append((step, _picture(picture)))
+        for trace, picture in zip(traces, images):
+            trace.painted = _picture(picture)
 
 
 @dataclass
@@ -325,7 +327,7 @@ class _Task:
     points: np.ndarray
     labels: np.ndarray
     trace: Trace | None = None
-    guess: MaskRegion | None = None
+    guess: MaskRegion = field(init=False)  # `_choose` sets it
     score: float = 0.0
     failed: bool = False
 
@@ -333,7 +335,9 @@ class _Task:
 class _Steps:
     """Counts denoising steps over all batches of a call and asks the caller between them."""
 
-    def __init__(self, settings: Settings, should_stop, progress) -> None:
+    def __init__(
+        self, settings: Settings, should_stop: Callable[[], bool], progress: Callable[[int, int], None] | None
+    ) -> None:
         self._should_stop, self._progress = should_stop, progress
         self._per_batch = settings.steps - first_step(settings, settings.steps)
         self._done = self._total = 0
@@ -347,6 +351,13 @@ class _Steps:
             self._progress(self._done, self._total)
         self._done += 1
         return self._should_stop()
+
+
+def _hardly_cut(surroundings: Surroundings, i: int, settings: Settings) -> bool:
+    """Whether so little of an object can be hidden that the seam of a painted outline costs more than it gives."""
+    if surroundings.mode != "instances" or not settings.least_cut:
+        return False
+    return cut_share(surroundings, i) < settings.least_cut
 
 
 def _choose(

@@ -36,7 +36,7 @@ class Switches:
     def __post_init__(self) -> None:
         for option in dataclasses.fields(self):
             value = getattr(self, option.name)
-            kind = {"bool": bool, "str": str}.get(option.type, Mapping)
+            kind = {"bool": bool, "str": str}.get(str(option.type), Mapping)
             if not isinstance(value, kind):
                 raise ValueError(f"{option.name}: expected {kind.__name__.lower()}, got {value!r}")
         if self.quantize not in QUANTIZATIONS:

@@ -71,6 +71,7 @@ def draw_trace(trace: Trace, tile: int = 192, truth: np.ndarray | None = None) -
             _dot(painted, int(x), int(y), (60, 220, 60) if label else (230, 60, 60))
         pictures.append(("painted, points", painted))
     for k, candidate in enumerate(trace.candidates if trace.candidates is not None else ()):
+        assert trace.scores is not None and trace.predicted is not None and trace.painted is not None
         mark = " *" if k == trace.chosen else ""
         name = f"mask {k + 1}{mark} {trace.scores[k]:.2f} / {trace.predicted[k]:.2f}"
         pictures.append((name, _tinted(trace.painted, candidate, (80, 220, 120))))

@@ -197,6 +197,7 @@ def _frame(
         free = inside.bits & ~taken[y : y + h, x : x + w]
         taken[y : y + h, x : x + w] |= inside.bits
         found.append(StreetObject(thing.id, thing.kind, sprite.mask, MaskRegion.from_full(free, x, y), distance, shape))
+    assert seen.depth is not None
     return StreetFrame(street.sensor.expose(seen.image, rng), tuple(found), seen.depth, stamp, seed)
 
 
@@ -288,7 +289,7 @@ def test_frames(split: Split) -> Iterator[tuple[StreetFrame, list[int]]]:
         yield scene(seed, unseen=split == "test-unseen"), wanted
 
 
-test_list.__test__ = test_frames.__test__ = False  # pytest: these are no tests, whatever their names
+test_list.__test__ = test_frames.__test__ = False  # type: ignore[attr-defined]  # pytest: these are no tests
 
 
 def fingerprint(split: Split, scenes: int = 4) -> str:

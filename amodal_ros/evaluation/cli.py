@@ -6,9 +6,9 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
@@ -22,6 +22,8 @@ from amodal_ros.evaluation.report import ablation_variants, report
 from amodal_ros.evaluation.results import OURS
 from amodal_ros.evaluation.runs import RunFolder, Selection, evaluate, fingerprint, is_complete, merge, read_run
 from amodal_ros.models import find_model
+
+Result = TypeVar("Result")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -122,7 +124,7 @@ def _evaluate(args: argparse.Namespace) -> tuple[dict[str, Any], list[Record], l
     return read_run([args.out]) if is_complete(args.out) else None
 
 
-def _progress(results, total: int):
+def _progress(results: Iterable[Result], total: int) -> Iterable[Result]:
     """Frames done, rate and time left; seldom when nobody watches."""
     return tqdm(results, total=total, unit="frame", mininterval=0.5 if sys.stderr.isatty() else 30)
 
@@ -163,7 +165,7 @@ def _overrides(args: argparse.Namespace) -> dict[str, Any]:
     if args.occluders:
         overrides["occluders"] = args.occluders
     if args.no_fallback:
-        overrides["fallback"] = 0.0
+        overrides |= {"fallback": 0.0, "least_cut": 0.0}
     return overrides
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -45,12 +45,12 @@ class Figures:
         if interrupted:
             self._interruptions += 1
             return
-        failed = sum(r is None or r.source is Source.VISIBLE_ONLY for r in results)
-        self._failures += failed
-        self._completions += len(results) - failed
+        inferred = sum(r is not None and r.source is Source.INFERRED for r in results)
+        self._failures += sum(r is None or r.source is Source.VISIBLE_ONLY for r in results)
+        self._completions += inferred
         if error is not None:
             self._last_error = f"{type(error).__name__}: {error}"
-        elif failed < len(results):
+        elif inferred:  # an object that needed no model, or fell back, says nothing about the model's pace
             self._call_seconds.append(seconds)
 
     def typical_call(self) -> float | None:
@@ -74,5 +74,5 @@ class Figures:
         }
 
 
-def _quantiles(name: str, seconds: Collection[float]) -> dict[str, float]:
+def _quantiles(name: str, seconds: Sequence[float]) -> dict[str, float]:
     return {f"{name}.p{q}_s": float(np.percentile(seconds, q)) for q in (50, 95)} if seconds else {}

@@ -103,6 +103,7 @@ class PlainAnswerer:
         """The model's answers for some objects; VISIBLE_ONLY for those that it failed on, none when interrupted."""
         order = [*batch, *(i for i in range(len(completions)) if i not in batch)]
         masks = [completions[i].visible for i in order]
+        assert self._pipeline is not None
         try:
             results = self._pipeline.complete(
                 frame.image,

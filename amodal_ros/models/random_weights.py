@@ -67,7 +67,7 @@ def architecture(place: str) -> Path:
     return folder
 
 
-def random_model(cls: type, folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
+def random_model(cls: type[Any], folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
     """A model of a class of `diffusers` or `transformers` as its configuration describes it."""
     config = read_json(folder / "config.json")
     with _default_dtype(dtype), device:  # made where and as it is used: no full-precision copy in between
@@ -77,7 +77,7 @@ def random_model(cls: type, folder: Path, device: torch.device, dtype: torch.dty
             known = {name: value for name, value in config.items() if name not in ("architectures", "model_type")}
             model = cls(cls.config_class(**known))
     # Casting again: some layers are made in float32 whatever the default.
-    memory = {"memory_format": torch.channels_last} if cls.__name__ != "FluxTransformer2DModel" else {}
+    memory: dict[str, Any] = {"memory_format": torch.channels_last} if cls.__name__ != "FluxTransformer2DModel" else {}
     return torch.nn.Module.to(model.eval().requires_grad_(False), device, dtype, **memory)
 
 

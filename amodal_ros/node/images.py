@@ -5,6 +5,8 @@ Messages are read by their field names only; nothing here imports ROS, except cv
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -22,7 +24,7 @@ class BadInput(ValueError):
 
 
 #: encoding -> (dtype, channels)
-_PLAIN = {
+_PLAIN: dict[str, tuple[type, int]] = {
     "rgb8": (np.uint8, 3),
     "bgr8": (np.uint8, 3),
     "8UC3": (np.uint8, 3),
@@ -45,7 +47,7 @@ _TO_RGB = {
 }
 
 
-def rgb_of(message: object) -> np.ndarray:
+def rgb_of(message: Any) -> np.ndarray:
     """RGB uint8 (height, width, 3) of a sensor_msgs Image or CompressedImage. An rgb8 image is not copied.
 
     Raises:
@@ -63,7 +65,7 @@ def rgb_of(message: object) -> np.ndarray:
     return _by_cv_bridge(message)
 
 
-def labels_of(message: object) -> np.ndarray:
+def labels_of(message: Any) -> np.ndarray:
     """A label map as its integers, (height, width), without a copy.
 
     Raises:
@@ -75,7 +77,7 @@ def labels_of(message: object) -> np.ndarray:
     return _plane(message, "bad_mask")
 
 
-def depth_of(message: object) -> np.ndarray:
+def depth_of(message: Any) -> np.ndarray:
     """Depth in metres, float32 (height, width), from metres (32FC1) or millimetres (16UC1), as REP 118 has them.
 
     Raises:
@@ -87,10 +89,10 @@ def depth_of(message: object) -> np.ndarray:
     return plane * np.float32(0.001) if message.encoding == "16UC1" else plane
 
 
-def _plane(message: object, reason: str) -> np.ndarray:
+def _plane(message: Any, reason: str) -> np.ndarray:
     """The pixels of a plain encoding as a view of the message's data."""
-    dtype, channels = _PLAIN[message.encoding]
-    dtype = np.dtype(dtype).newbyteorder(">" if message.is_bigendian else "<")
+    kind, channels = _PLAIN[message.encoding]
+    dtype = np.dtype(kind).newbyteorder(">" if message.is_bigendian else "<")
     width, height, step = message.width, message.height, message.step
     row = width * channels * dtype.itemsize
     what = f"{message.encoding} image of {width}x{height}"
@@ -105,7 +107,7 @@ def _plane(message: object, reason: str) -> np.ndarray:
     return pixels.reshape(height, width, channels) if channels > 1 else pixels
 
 
-def _decompressed(message: object) -> np.ndarray:
+def _decompressed(message: Any) -> np.ndarray:
     data = np.frombuffer(message.data, np.uint8)
     bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if bgr is None:
@@ -113,7 +115,7 @@ def _decompressed(message: object) -> np.ndarray:
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
-def _by_cv_bridge(message: object) -> np.ndarray:
+def _by_cv_bridge(message: Any) -> np.ndarray:
     encoding = message.encoding
     try:
         from cv_bridge import CvBridge

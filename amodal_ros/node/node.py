@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import SubscriptionEventCallbacks
-from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleNodeMixin, LifecyclePublisher, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -50,7 +51,7 @@ class AmodalNode(LifecycleNodeMixin, Node):
         ValueError: a parameter's value at start cannot be used.
     """
 
-    def __init__(self, prepare: answerers.Prepare = answerers.prepare, **options: object) -> None:
+    def __init__(self, prepare: answerers.Prepare = answerers.prepare, **options: Any) -> None:
         Node.__init__(self, "amodal_node", **options)
         #: Transitions load models. With a group of their own the other callbacks go on meanwhile (`NodeExecutor`);
         #: `rclpy.lifecycle.LifecycleNode` would not let us choose it.
@@ -68,7 +69,8 @@ class AmodalNode(LifecycleNodeMixin, Node):
         self._worker: Worker | None = None
         self._input_subscriptions: list = []
         self._topic_names = {topic: self.resolve_topic_name(topic) for topic in TOPICS}
-        self._instances = self._overlay = None
+        self._instances: LifecyclePublisher[AmodalInstanceArray] | None = None
+        self._overlay: LifecyclePublisher[Image] | None = None
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)  # timers go on when simulated time stands still
         self._reported = (time.monotonic(), self.intake.counts())
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -177,10 +179,10 @@ class AmodalNode(LifecycleNodeMixin, Node):
     # --- topics ---------------------------------------------------------------------------------------------
 
     def _subscribe(self, topic: str, kind: type) -> None:
-        def store(message: object) -> None:
+        def store(message: Image | CompressedImage) -> None:
             self.intake.offer(topic, nanoseconds(message.header.stamp), message, len(message.data))
 
-        def incompatible(event: object) -> None:
+        def incompatible(event: Any) -> None:
             self._qos_incompatible[topic] += event.total_count_change
             name = self._topic_names[topic]
             self._log.warn(
@@ -201,10 +203,12 @@ class AmodalNode(LifecycleNodeMixin, Node):
         self._input_subscriptions.append(subscription)
 
     def _publish(self, image: Image, frame: Frame, answers: list[Answer]) -> None:
+        assert self._loaded is not None and self._instances is not None
         name = self._loaded.answerer.name
         self._instances.publish(instances_message(image.header, frame.shape, name, answers))
 
     def _show(self, image: Image, frame: Frame, answers: list[Answer]) -> None:
+        assert self._overlay is not None
         if self._overlay.get_subscription_count():
             with self._timings.measure("overlay"):
                 self._overlay.publish(image_message(image.header, draw_overlay(frame.image, answers)))

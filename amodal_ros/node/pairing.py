@@ -119,6 +119,7 @@ class Pairer:
 
     def _is_past(self, topic: str, stamp: int) -> bool:
         """Whether no image after the last pair can need this message."""
+        assert self._paired is not None
         return stamp <= (self._paired if topic == self._image else self._paired - self._slop)
 
     def _match(self, topic: str, stamp: int, now: float) -> Pair | None:

@@ -13,6 +13,8 @@ from typing import Any
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
+from amodal_ros.scene import Occluders
+
 
 def _option(
     default: Any,
@@ -40,7 +42,7 @@ class Settings:
     )
     segmenter: str = _option("", "A segmenter's folder or .pth file; empty: the model's own")
     device: str = _option("auto", "'auto' (CUDA if there is one), or a torch device such as 'cpu' or 'cuda:0'")
-    occluders: str = _option(
+    occluders: Occluders = _option(  # noqa: RUF009 - a string, as the others
         "instances",
         "What can hide an object: labelled neighbours; these and all unlabelled pixels; or anything",
         choices=("instances", "any", "off"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +46,7 @@ class Completion:
     score: float = math.nan
     agreement: float = math.nan
     occluders: tuple[int, ...] = ()
-    trace: object | None = field(default=None, repr=False)
+    trace: Any = field(default=None, repr=False)
 
     @property
     def occlusion_ratio(self) -> float:

@@ -7,6 +7,7 @@ shapes do.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -93,7 +94,7 @@ class MaskRegion:
         return MaskRegion(x, y, canvas)
 
     @staticmethod
-    def unpack(x: int, y: int, width: int, height: int, data) -> MaskRegion:
+    def unpack(x: int, y: int, width: int, height: int, data: bytes | array[int] | np.ndarray) -> MaskRegion:
         """The inverse of `pack`: rows padded to whole bytes, most significant bit first.
 
         Args:

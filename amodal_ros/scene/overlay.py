@@ -61,7 +61,8 @@ def colour_of(number: int) -> tuple[int, int, int]:
     golden ratio give ids that differ by 8, 13 or 21 nearly the same.
     """
     hue, saturation = number * 0.692413 % 1.0, 0.4 + 0.6 * (number * 0.575209 % 1.0)
-    return tuple(round(255 * channel) for channel in colorsys.hsv_to_rgb(hue, saturation, 1.0))
+    r, g, b = colorsys.hsv_to_rgb(hue, saturation, 1.0)
+    return round(255 * r), round(255 * g), round(255 * b)
 
 
 def _pixels(mask: MaskRegion) -> tuple[slice, slice]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
@@ -13,7 +14,7 @@ from amodal_ros.completion.switches import Switches
 from amodal_ros.models.layout import read_json
 
 AUTOENCODERS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
-Network = AutoencoderKL | AutoencoderTiny
+Network: TypeAlias = AutoencoderKL | AutoencoderTiny
 
 
 class Autoencoder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -79,7 +80,7 @@ class Flux:
         self.distilled_guidance = 30.0 if self.has_mask_input else 3.5
 
     @staticmethod
-    def prompt_shapes(config) -> dict[str, tuple[int, ...]]:
+    def prompt_shapes(config: Any) -> dict[str, tuple[int, ...]]:
         """The empty prompt's embeddings that a transformer of this configuration takes."""
         return {
             "prompt_embeds": (1, PROMPT_TOKENS, config.joint_attention_dim),

@@ -15,7 +15,9 @@ from amodal_ros.completion.switches import Switches
 from amodal_ros.models.layout import read_json, weight_files
 
 
-def load_component(cls: type, folder: Path, dtype: torch.dtype, aliases: Iterable[str] = (), **options: Any) -> Any:
+def load_component(
+    cls: type[Any], folder: Path, dtype: torch.dtype, aliases: Iterable[str] = (), **options: Any
+) -> Any:
     """One model of a `diffusers` or `transformers` class, in evaluation mode on the CPU.
 
     Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -77,7 +78,7 @@ def check_prompt(prompt: Prompt, expected: dict[str, tuple[int, ...]]) -> None:
             raise ModelError(f"prompt embedding {name}: expected {shape}, any number of tokens, got {got}")
 
 
-def load_tokenizer(cls: type, folder: Path):
+def load_tokenizer(cls: type[Any], folder: Path) -> Any:
     """A tokenizer of `transformers` from a local folder.
 
     Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers.loaders import StableDiffusionXLLoraLoaderMixin
@@ -19,14 +20,14 @@ class SDXL(StableDiffusion):
     heeds_force_upcast = True
     added_embedding = "text_time"
 
-    def _check(self, config, channels: int) -> None:
+    def _check(self, config: Any, channels: int) -> None:
         super()._check(config, channels)
         side = self.resolution
         # Original size, corner of the crop, target size, each (height, width): a picture that nobody cropped.
         self._time_ids = torch.tensor([[side, side, 0, 0, side, side]], device=self.device, dtype=self.dtype)
 
     @staticmethod
-    def prompt_shapes(config) -> dict[str, tuple[int, ...]]:
+    def prompt_shapes(config: Any) -> dict[str, tuple[int, ...]]:
         # Six numbers describe the picture's size; the refiner, which has an aesthetic score instead, does not inpaint.
         pooled = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
         return {"prompt_embeds": (1, 77, config.cross_attention_dim), "pooled_prompt_embeds": (1, pooled)}

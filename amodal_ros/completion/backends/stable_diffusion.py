@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -56,7 +57,7 @@ class StableDiffusion:
         self.has_mask_input = unet.config.in_channels == 2 * channels + 1
         self._check(unet.config, channels)
 
-    def _check(self, config, channels: int) -> None:
+    def _check(self, config: Any, channels: int) -> None:
         if not self.has_mask_input and config.in_channels != channels:
             raise ModelError(
                 f"unet: expected {channels} or {2 * channels + 1} input channels for a VAE of {channels} latent "
@@ -72,7 +73,7 @@ class StableDiffusion:
         check_prompt(self.prompt, self.prompt_shapes(config))
 
     @staticmethod
-    def prompt_shapes(config) -> dict[str, tuple[int, ...]]:
+    def prompt_shapes(config: Any) -> dict[str, tuple[int, ...]]:
         """The empty prompt's embedding that a UNet of this configuration takes."""
         return {"prompt_embeds": (1, 77, config.cross_attention_dim)}
 
@@ -84,7 +85,7 @@ class StableDiffusion:
         dtype: torch.dtype,
         resolution: int | None = None,
         switches: Switches | None = None,
-    ):
+    ) -> StableDiffusion:
         """Load the folder layout of the family's inpainting pipeline.
 
         Raises:

@@ -11,7 +11,9 @@ class Segmenter(Protocol):
     """Points in, candidate masks out."""
 
     kind: str
-    device: torch.device
+
+    @property
+    def device(self) -> torch.device: ...
 
     def segment(
         self, images: torch.Tensor, points: torch.Tensor, labels: torch.Tensor

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
@@ -9,10 +11,13 @@ from amodal_ros.datasets.street_world.camera import EYE_HEIGHT, Camera, Pose, cl
 from amodal_ros.datasets.street_world.palette import LEAF, PAINT, WALL, mix, pick, shade
 from amodal_ros.datasets.street_world.polygons import FRACTION_BITS, Polygons, fixed_point, to_camera
 from amodal_ros.datasets.street_world.render import noise_tile
-from amodal_ros.datasets.street_world.shape import Colour
+from amodal_ros.datasets.street_world.shape import Colour, Point
 
 FAR = 400.0  # metres: as far as the ground is drawn
 GROUND_TEXELS = (14.0, 1.7)  # texture cells per metre, fine and coarse
+
+#: A rectangle of a wall in world axes, from where it begins and ends along the wall and in height.
+Surface = Callable[[float, float, float, float], list[Point]]
 
 
 class Backdrop:
@@ -40,13 +45,14 @@ class Backdrop:
         self.seed_shift = int(rng.integers(256))
         self.skyline = self._skyline(rng)
         self.ground = self._ground(rng, length)
-        self.buildings, self.walls = Polygons(), []
+        self.buildings = Polygons()
+        self.walls: list[list[Point]] = []
         for side, z, deep in sorted(self._lots(rng, length), key=lambda lot: -lot[1]):
             self._build(rng, side, z, deep)
 
     # --- what there is ----------------------------------------------------------------------------------------
 
-    def _skyline(self, rng) -> tuple[np.ndarray, Colour]:
+    def _skyline(self, rng: np.random.Generator) -> tuple[np.ndarray, Colour]:
         bearing = np.linspace(-2.2, 2.2, 90)
         steps = np.cumsum(rng.normal(0, 1, 90))
         rise = (
@@ -56,11 +62,11 @@ class Backdrop:
         )
         return np.stack([bearing, np.maximum(rise, 0.005)], axis=1), mix(pick(rng, LEAF + WALL[3:6]), self.haze, 0.45)
 
-    def _ground(self, rng, length: float) -> Polygons:
+    def _ground(self, rng: np.random.Generator, length: float) -> Polygons:
         near, far, road = -30.0, FAR, self.road
         edge = road + self.pavement
 
-        def strip(x0, x1, z0, z1):
+        def strip(x0: float, x1: float, z0: float, z1: float) -> list[Point]:
             return [(x0, 0, z0), (x0, 0, z1), (x1, 0, z1), (x1, 0, z0)]
 
         flats = Polygons()
@@ -89,7 +95,7 @@ class Backdrop:
             )
         return flats
 
-    def _lots(self, rng, length: float) -> list[tuple[int, float, float]]:
+    def _lots(self, rng: np.random.Generator, length: float) -> list[tuple[int, float, float]]:
         lots = []
         for side in (-1, 1):
             z = rng.uniform(-12, 0)
@@ -101,16 +107,16 @@ class Backdrop:
                 z += deep + (rng.uniform(0, 5) if rng.random() < 0.4 else 0)
         return lots
 
-    def _build(self, rng, side: int, z0: float, deep: float) -> None:
+    def _build(self, rng: np.random.Generator, side: int, z0: float, deep: float) -> None:
         front = side * (self.road + self.pavement + rng.uniform(0.2, 4.0))
         height, wall = rng.uniform(3.5, 17), pick(rng, WALL)
         z1, back = z0 + deep, front + side * 14
         building = self.buildings
 
-        def flank(a, b, y0, y1):
+        def flank(a: float, b: float, y0: float, y1: float) -> list[Point]:
             return [(front, y0, z0 + a), (front, y0, z0 + b), (front, y1, z0 + b), (front, y1, z0 + a)]
 
-        def gable(a, b, y0, y1):
+        def gable(a: float, b: float, y0: float, y1: float) -> list[Point]:
             left, right = front + side * a, front + side * b
             return [(left, y0, z0), (right, y0, z0), (right, y1, z0), (left, y1, z0)]
 
@@ -140,7 +146,9 @@ class Backdrop:
             shade(roof, 0.85),
         )
 
-    def _cladding(self, rng, building: Polygons, surface, wide: float, height: float, tone: Colour) -> None:
+    def _cladding(
+        self, rng: np.random.Generator, building: Polygons, surface: Surface, wide: float, height: float, tone: Colour
+    ) -> None:
         if self.unseen:  # chequered walls are never drawn for training
             for row, y in enumerate(np.arange(0, height - 1.2, 1.2)):
                 for x in np.arange(1.2 * (row % 2), wide - 1.2, 2.4):
@@ -154,7 +162,9 @@ class Backdrop:
             for x in np.arange(0.5, wide - 0.3, 1.1):
                 building.add(surface(x, x + 0.18, 0, height), shade(tone, 1.1))
 
-    def _windows(self, rng, building: Polygons, surface, wide: float, height: float, tone: Colour) -> None:
+    def _windows(
+        self, rng: np.random.Generator, building: Polygons, surface: Surface, wide: float, height: float, tone: Colour
+    ) -> None:
         storey, spacing = rng.uniform(2.7, 3.4), rng.uniform(1.8, 3.4)
         broad, tall = rng.uniform(0.8, spacing - 0.5), rng.uniform(1.0, 1.9)
         frame, glass = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from amodal_ros.datasets.street_world.palette import DARK, PAINT, RIM, TYRE, pick, shade
@@ -12,14 +14,16 @@ TAILLIGHT: Colour = (176, 24, 26)
 PLATE: Colour = (224, 222, 204)
 
 
-def far_tyres(shape: Shape, axles, radius: float, half: float) -> None:
+def far_tyres(shape: Shape, axles: Sequence[float], radius: float, half: float) -> None:
     """All tyres, drawn before the body so that it covers what it should."""
     for x in axles:
         for side in (-1, 1):
             shape.wheel(x, radius, half - 0.22, half - 0.02, TYRE, side)
 
 
-def near_wheels(shape: Shape, rng: np.random.Generator, axles, radius: float, half: float, low: float | None) -> None:
+def near_wheels(
+    shape: Shape, rng: np.random.Generator, axles: Sequence[float], radius: float, half: float, low: float | None
+) -> None:
     """Wheel arches (above `low`), tyres and rims as they show on the flanks."""
     spokes, rim = int(rng.integers(4, 8)), shade(RIM, rng.uniform(0.55, 1.2))
     for x in axles:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from amodal_ros.datasets.street_world.bodywork import HEADLIGHT, PLATE, TAILLIGHT, far_tyres, near_wheels
 from amodal_ros.datasets.street_world.palette import DARK, GLASS, PAINT, mix, pick, shade
-from amodal_ros.datasets.street_world.shape import Shape
+from amodal_ros.datasets.street_world.shape import Colour, Point, Shape
 
 # Per car body: length, width, height, belt, cowl and tail height (metres); then where the cabin stands on the belt
 # and where its roof begins and ends, as fractions of the length from the middle (rear base, rear roof, front roof,
@@ -57,7 +59,16 @@ def car(rng: np.random.Generator) -> Shape:
     return shape
 
 
-def _car_sides(shape, rng, paint, low, belt, length, half, cabin) -> None:
+def _car_sides(
+    shape: Shape,
+    rng: np.random.Generator,
+    paint: Colour,
+    low: float,
+    belt: float,
+    length: float,
+    half: float,
+    cabin: Sequence[float],
+) -> None:
     end = length / 2
     shape.flank(
         [(-end + 0.1, low), (end - 0.1, low), (end - 0.14, low + 0.13), (-end + 0.12, low + 0.13)], half * 0.95, DARK
@@ -84,12 +95,14 @@ def _car_sides(shape, rng, paint, low, belt, length, half, cabin) -> None:
         )
 
 
-def _car_ends(shape, rng, length, half, low, tail, cowl) -> None:
+def _car_ends(
+    shape: Shape, rng: np.random.Generator, length: float, half: float, low: float, tail: float, cowl: float
+) -> None:
     end = length / 2
     for facing, lamp, top in ((1, HEADLIGHT, cowl), (-1, TAILLIGHT, tail)):
         x = facing * end
 
-        def slope(y, top=top, x=x, facing=facing):
+        def slope(y: float, top: float = top, x: float = x, facing: int = facing) -> float:
             return x - facing * 0.1 * max(0.0, (y - 0.5) / (top - 0.5))
 
         inside = (0.0, 0.5, 0.0)
@@ -117,12 +130,14 @@ def _car_ends(shape, rng, length, half, low, tail, cowl) -> None:
         )
 
 
-def _cabin(shape, paint, roof, stations, base, height, half) -> None:
+def _cabin(
+    shape: Shape, paint: Colour, roof: Colour, stations: Sequence[float], base: float, height: float, half: float
+) -> None:
     """Pillars in the body's colour, glass between them, on top of the body."""
     rear_base, rear_roof, front_roof, front_base = stations
     low, high = half * 0.93, half * 0.70
 
-    def width(y):
+    def width(y: float) -> float:
         return low + (high - low) * (y - base) / (height - base)
 
     edge = height - 0.07
@@ -139,13 +154,13 @@ def _cabin(shape, paint, roof, stations, base, height, half) -> None:
     )
     sill, top = base + 0.08, height - 0.11
 
-    def at(a, b, y):
+    def at(a: float, b: float, y: float) -> float:
         return a + (b - a) * (y - base) / (edge - base)
 
-    def back(y):
+    def back(y: float) -> float:
         return at(rear_base, rear_roof, y) + 0.16
 
-    def front(y):
+    def front(y: float) -> float:
         return at(front_base, front_roof, y) - 0.16
 
     pillar = (rear_base + front_base) / 2
@@ -160,7 +175,7 @@ def _cabin(shape, paint, roof, stations, base, height, half) -> None:
         )
     for base_x, roof_x, facing in ((front_base, front_roof, 1), (rear_base, rear_roof, -1)):
 
-        def pane(y, z, base_x=base_x, roof_x=roof_x, facing=facing):
+        def pane(y: float, z: float, base_x: float = base_x, roof_x: float = roof_x, facing: int = facing) -> Point:
             return (at(base_x, roof_x, y) + 0.015 * facing, y, z)
 
         inside = ((rear_base + front_base) / 2, base, 0.0)

@@ -18,7 +18,7 @@ from amodal_ros.datasets.streets import (
     scene,
 )
 
-SCENES = {"test": TEST_SEEDS[:100], "test-unseen": TEST_UNSEEN_SEEDS[:80]}
+SCENES: dict[Split, range] = {"test": TEST_SEEDS[:100], "test-unseen": TEST_UNSEEN_SEEDS[:80]}
 LEAST_VISIBLE = 150  # pixels
 LEAST_AMODAL = 400  # pixels inside the frame
 LEAST_INSIDE = 0.25  # share of the whole object

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from amodal_ros.datasets.street_world.palette import BARK, DARK, LEAF, PAINT, STEEL, WALL, pick, shade
-from amodal_ros.datasets.street_world.shape import Shape, turns
+from amodal_ros.datasets.street_world.shape import Colour, Shape, turns
 
 
 def pole(rng: np.random.Generator) -> Shape:
@@ -186,7 +186,9 @@ def fence(rng: np.random.Generator) -> Shape:
     return shape
 
 
-def upright(shape: Shape, y0: float, y1: float, r0: float, r1: float, colour, z: float = 0.0, x: float = 0.0) -> None:
+def upright(
+    shape: Shape, y0: float, y1: float, r0: float, r1: float, colour: Colour, z: float = 0.0, x: float = 0.0
+) -> None:
     """A post: an upright cylinder with a lit stripe."""
     for scale, shift, light in ((1.0, 0.0, 1.0), (0.35, 0.4, 1.25)):
         low = [(x + r0 * (scale * c + shift), y0, z + r0 * (scale * s + shift)) for c, s in turns(8)]

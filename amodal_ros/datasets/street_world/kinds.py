@@ -37,4 +37,4 @@ MOVING_LEGS = frozenset({"pedestrian", "cyclist"})
 def build(kind: str, seed: int, phase: float | None = None) -> Shape:
     """The shape of an object; `phase` (radians) moves the legs of those that have some."""
     rng = np.random.Generator(np.random.PCG64([seed, 7]))
-    return BUILDERS[kind](rng, phase) if kind in MOVING_LEGS else BUILDERS[kind](rng)
+    return WALKERS[kind](rng, phase) if kind in MOVING_LEGS else BUILDERS[kind](rng)

@@ -68,7 +68,7 @@ def van(rng: np.random.Generator) -> Shape:
         )
     near_wheels(shape, rng, axles, radius, half, low)
 
-    def slope(y):
+    def slope(y: float) -> float:
         return end - nose * 0.5 - (roof - nose * 0.5) * (y - 1.18) / (height - 1.18) + 0.02
 
     top = height - 0.16
@@ -129,7 +129,7 @@ def truck(rng: np.random.Generator) -> Shape:
         paint,
     )
 
-    def pane(y):
+    def pane(y: float) -> float:
         return end - 0.03 - 0.32 * (y - 1.5) / (cab_height - 1.5) + 0.02
 
     y0, y1 = 1.55, cab_height - 0.3
@@ -159,7 +159,9 @@ def truck(rng: np.random.Generator) -> Shape:
     return shape
 
 
-def _load(shape, rng, kind, rear, front, top, half) -> None:
+def _load(
+    shape: Shape, rng: np.random.Generator, kind: str, rear: float, front: float, top: float, half: float
+) -> None:
     chassis = 0.95
     if kind == "tank":
         paint = pick(rng, PAINT[:3] + WALL[:3])

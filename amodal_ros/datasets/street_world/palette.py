@@ -42,4 +42,5 @@ def shade(colour: Colour, factor: float) -> Colour:
 
 def mix(a: Colour, b: Colour, share: float) -> Colour:
     """`share` of b, the rest a."""
-    return tuple(x * (1 - share) + y * share for x, y in zip(a, b, strict=True))
+    red, green, blue = (x * (1 - share) + y * share for x, y in zip(a, b, strict=True))
+    return red, green, blue

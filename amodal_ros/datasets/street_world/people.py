@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from amodal_ros.datasets.street_world.palette import DARK, HAIR, PAINT, RIM, SKIN, TYRE, pick, shade
-from amodal_ros.datasets.street_world.shape import Colour, Shape, circle
+from amodal_ros.datasets.street_world.shape import Colour, Point, Shape, circle
 
 STRIDE = 1.4  # metres walked in one full swing of the legs
 
@@ -197,7 +197,7 @@ def _bicycle_wheel(shape: Shape, x: float, radius: float) -> None:
     shape.capsule((x, radius, -0.04), (x, radius, 0.04), 0.035, 0.035, DARK)
 
 
-def _pedalling_leg(shape: Shape, hip, crank, side: int, turn: float, cloth: Colour) -> None:
+def _pedalling_leg(shape: Shape, hip: Point, crank: Point, side: int, turn: float, cloth: Colour) -> None:
     foot = np.array([crank[0] + 0.16 * np.cos(turn), crank[1] + 0.16 * np.sin(turn)])
     start = np.array(hip[:2])
     reach = min(float(np.hypot(*(foot - start))), 0.85)

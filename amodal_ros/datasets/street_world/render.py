@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -76,7 +77,7 @@ def draw(
     offset = np.array((0.5 - x0, 0.5 - y0))
     corners = (pixels + offset) * SUPERSAMPLING - 0.5
 
-    def cut(points):
+    def cut(points: np.ndarray) -> np.ndarray:
         return fixed_point((camera.project(clip_near(points)) + offset) * SUPERSAMPLING - 0.5)
 
     _paint(parts, pose, world, corners, reach * SUPERSAMPLING, sun, cut, canvas, depth)
@@ -87,7 +88,7 @@ def draw(
     if not mask.area:
         return None
     colour = _texture(shape, pose, camera, small[:, :, :3], x0, y0)
-    return Sprite(x0, y0, colour, alpha, mask, depth[::SUPERSAMPLING, ::SUPERSAMPLING] if with_depth else None)
+    return Sprite(x0, y0, colour, alpha, mask, depth[::SUPERSAMPLING, ::SUPERSAMPLING] if depth is not None else None)
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,15 @@ def _arrays(shape: Shape) -> _Arrays:
 
 
 def _paint(
-    parts: _Arrays, pose: Pose, world, corners, reach, sun: Sun, cut, canvas: np.ndarray, depth: np.ndarray | None
+    parts: _Arrays,
+    pose: Pose,
+    world: np.ndarray,
+    corners: np.ndarray,
+    reach: np.ndarray,
+    sun: Sun,
+    cut: Callable[[np.ndarray], np.ndarray],
+    canvas: np.ndarray,
+    depth: np.ndarray | None,
 ) -> None:
     """Fill the canvas from far to near; `cut` gives the outline of a face that the near plane passes through."""
     heading = Pose(yaw=pose.yaw)
@@ -243,15 +252,15 @@ class Sensor:
     @staticmethod
     def drawn(rng: np.random.Generator) -> Sensor:
         exposure = rng.uniform(0.78, 1.12)
-        gain = tuple(float(exposure * g) for g in rng.uniform(0.94, 1.06, 3))
+        red, green, blue = (float(exposure * g) for g in rng.uniform(0.94, 1.06, 3))
         blur = rng.uniform(0.3, 0.8) if rng.random() < 0.6 else 0.0
-        return Sensor(gain, rng.uniform(-6, 14), blur, rng.uniform(1.0, 5.0))
+        return Sensor((red, green, blue), rng.uniform(-6, 14), blur, rng.uniform(1.0, 5.0))
 
     def expose(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """RGB uint8 in, RGB uint8 out."""
         if self.blur:
             image = cv2.GaussianBlur(image, (5, 5), self.blur)
-        noisy = image * np.float32(self.gain) + np.float32(self.lift)
+        noisy = image * np.array(self.gain, np.float32) + np.float32(self.lift)
         start = int(rng.integers(NOISE_BANK))
         grain = _noise_bank()[start : start + image.size]
         while grain.size < image.size:

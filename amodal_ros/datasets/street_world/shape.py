@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -10,6 +10,7 @@ import numpy as np
 
 Colour = tuple[float, float, float]  # RGB in [0, 255]
 Point = tuple[float, float, float]
+Width = float | Callable[[float], float]  # metres: the same all over, or by height
 
 FACE, HULL, CAPSULE = 0, 1, 2
 
@@ -48,8 +49,14 @@ class Shape:
         self.anchors.append(anchor)
 
     def _add(
-        self, kind: int, points: Iterable[Point], colour: Colour, normal=(0.0, 0.0, 0.0), lit=1.0, radii=(0.0, 0.0)
-    ):
+        self,
+        kind: int,
+        points: Iterable[Point],
+        colour: Colour,
+        normal: Point = (0.0, 0.0, 0.0),
+        lit: float = 1.0,
+        radii: tuple[float, float] = (0.0, 0.0),
+    ) -> None:
         if not self.anchors:
             self.anchors.append((0.0, 0.0, 0.0))
         self.kinds.append(kind)
@@ -97,7 +104,7 @@ class Shape:
         for y in (y0, y1):
             self.face([(x0, y, left), (x1, y, left), (x1, y, right), (x0, y, right)], colour, centre)
 
-    def flank(self, outline: Sequence[tuple[float, float]], half, colour: Colour, lit: float = 1.0) -> None:
+    def flank(self, outline: Sequence[tuple[float, float]], half: Width, colour: Colour, lit: float = 1.0) -> None:
         """The same flat patch (forward, up) on both flanks; `half`: their half width, a number or a function of up."""
         reach = half if callable(half) else lambda _: half
         for sign in (-1, 1):

@@ -20,6 +20,8 @@ from amodal_ros.datasets.street_world.palette import (
 )
 from amodal_ros.datasets.street_world.shape import Colour, Shape, circle, turns
 
+Place = tuple[float, float]  # (forward, up) in the middle plane
+
 LAMP: Colour = (240, 220, 150)
 STOP: Colour = (200, 40, 60)
 
@@ -181,7 +183,7 @@ def pickup(rng: np.random.Generator) -> Shape:
         paint,
     )
 
-    def wide(y):
+    def wide(y: float) -> float:
         return half * (0.94 - 0.14 * (y - 1.06) / 0.79)
 
     shape.flank(
@@ -347,7 +349,7 @@ def _fat_wheel(shape: Shape, x: float, radius: float, half: float) -> None:
         shape.face(circle(x, radius, radius * 0.6, sign * (half + 0.005)), RIM, (x, radius, 0.0), 0.4)
 
 
-def _rider(shape: Shape, hip, shoulder, grip, foot, suit: Colour, reach: float) -> None:
+def _rider(shape: Shape, hip: Place, shoulder: Place, grip: Place, foot: Place, suit: Colour, reach: float) -> None:
     for side in (-1, 1):
         knee = (hip[0] + 0.42, hip[1] - 0.08)
         shape.part((0.0, 0.0, side * 0.4))

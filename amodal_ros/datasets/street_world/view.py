@@ -68,7 +68,7 @@ def look(
 
 
 def _cast_shadows(image: np.ndarray, street: Street, placed: list, camera: Camera, eye: Pose) -> None:
-    light = np.full(image.shape[:2], 255, np.uint8)
+    light: np.ndarray = np.full(image.shape[:2], 255, np.uint8)
     for _, shape, pose in placed:
         render.shadow(light, shape, pose, camera, eye, street.sun)
     light = cv2.blur(light, SHADOW_BLUR)
@@ -83,6 +83,7 @@ def _nearer(depth: np.ndarray, sprite: render.Sprite, distance: float) -> None:
     inside = sprite.mask.clip(height, width)
     if not inside.area:
         return
+    assert sprite.depth is not None
     x, y, w, h = inside.box
     patch = sprite.depth[y - sprite.y : y - sprite.y + h, x - sprite.x : x - sprite.x + w]
     depth[y : y + h, x : x + w] = np.where(
