@@ -83,7 +83,7 @@ def main() -> None:
     row("bounded hull", clean, lambda frame, masks: Surroundings(masks, frame.shape).bounded_hull(0))
 
     def ours(**changes: Any):
-        changes = {"fallback": 0.0, "least_cut": 0.0, **changes}
+        changes = {"fallback": 0.0, **changes}
         return lambda frame, masks: pipeline.complete(frame.image, masks[:1], masks[1:], **changes)[0].amodal
 
     for name in filter(ROWS.__contains__, wanted):

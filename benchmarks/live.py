@@ -25,7 +25,6 @@ from amodal_ros.datasets.streets import TEST_SEEDS, StreetFrame, sequence
 from amodal_ros.evaluation.metrics import Record, overlap, summarise
 from amodal_ros.live.motion import Similarity
 from amodal_ros.live.plain import PlainAnswerer
-from amodal_ros.live.schedule import Schedule
 from amodal_ros.live.session import LiveSession
 from amodal_ros.scene import Answer, Completion, Frame, MaskRegion, Source, Surroundings
 
@@ -45,7 +44,6 @@ class Shared:
 
     def __init__(self, pipeline) -> None:
         self.name = pipeline.name
-        self.schedule = Schedule(least_cut=pipeline.settings.least_cut if hasattr(pipeline, "settings") else 0.0)
         self.seconds, self.completions = 0.0, 0
         self._pipeline = pipeline
         self._done: dict[tuple, Completion] = {}
@@ -121,7 +119,7 @@ def runs(frames: Sequence[Frame], shared: Shared, occluders: str) -> Iterator[tu
     yield HULL, answer_all(PlainAnswerer(occluders=occluders), frames, shared)
     yield AFRESH, answer_all(PlainAnswerer(shared, occluders=occluders), frames, shared)
     for count in (*PER_FRAME, 10_000):
-        session = LiveSession(shared, occluders=occluders, in_line=count, batch=8, schedule=shared.schedule)
+        session = LiveSession(shared, occluders=occluders, in_line=count, batch=8)
         yield (EVERY if count == 10_000 else f"live, {count}"), answer_all(session, frames, shared)
 
 

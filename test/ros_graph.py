@@ -238,7 +238,7 @@ def graph(answerer: object = None, prepare: object = None, active: bool = True, 
         options["prepare"] = prepare
     try:
         node = AmodalNode(**options, context=context, parameter_overrides=overrides)
-        executor = NodeExecutor(slow=node.transitions, context=context)
+        executor = NodeExecutor(slow=node.slow, context=context)
         with spinning(context, executor, node), peer_of(node, **(peer or {})) as other:
             try:
                 if active:

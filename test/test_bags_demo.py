@@ -88,7 +88,7 @@ def test_a_node_that_cannot_start_ends_the_demo(tmp_path):
 def test_what_live_spent_is_told(tmp_path):
     for module in ("torch", "diffusers", "transformers"):
         pytest.importorskip(module)
-    write_frames(scene(20), tmp_path / "bag", rate=10)
+    write_frames(scene(40), tmp_path / "bag", rate=10)
     done = demo("--bag", tmp_path / "bag", "--out", tmp_path / "demo", "--model", "embedded")
     assert done.returncode == 0, done.stderr
     completions = json.loads((tmp_path / "demo" / "summary.json").read_text())["completions"]

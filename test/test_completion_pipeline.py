@@ -113,18 +113,6 @@ def test_fallback_answers_the_bounded_hull(pipeline):
     assert result.source is Source.GEOMETRIC and result.amodal == surroundings.bounded_hull(0)
 
 
-@pytest.mark.parametrize(
-    ("least_cut", "occluders", "source"),
-    [(1.0, "instances", Source.GEOMETRIC), (0.01, "instances", Source.INFERRED), (1.0, "off", Source.INFERRED)],
-)
-def test_hardly_cut_objects_take_no_model(pipeline, least_cut, occluders, source):
-    image, disc, box = scene_of_two()
-    (result,) = pipeline.complete(image, [disc], [box], least_cut=least_cut, occluders=occluders)
-    surroundings = Surroundings([MaskRegion.from_full(disc), MaskRegion.from_full(box)], disc.shape)
-    assert result.source is source
-    assert source is Source.INFERRED or result.amodal == surroundings.bounded_hull(0)
-
-
 def test_no_objects(pipeline):
     assert pipeline.complete(scene_of_two()[0], []) == []
 

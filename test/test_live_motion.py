@@ -9,9 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from amodal_ros.live.motion import Flow, Similarity, box_step, fit_points, flow_step
-from amodal_ros.live.outline import ShapeField, fit_outline
+from amodal_ros.live.outline import ShapeField, fit_outline, hiding, lies_on, own_outline
 from amodal_ros.scene import MaskRegion, Surroundings
-from amodal_ros.scene.outline import hiding, lies_on, own_outline
 
 similarities = st.builds(Similarity, st.floats(0.5, 2.0), st.floats(-100, 100), st.floats(-100, 100))  # scale, dx, dy
 

@@ -293,18 +293,6 @@ def test_small_and_unhidden_objects_never_take_the_model():
     assert pipeline.asked
 
 
-def test_hardly_cut_objects_never_take_the_model():
-    asked = {}
-    for least_cut in (0.0, 0.2, 1.01):
-        shots = passing()
-        pipeline = Oracle(shots)
-        session = LiveSession(pipeline, in_line=100, schedule=Schedule(least_cut=least_cut))
-        for frame, _ in shots:
-            session.answer(frame)
-        asked[least_cut] = len(pipeline.asked)
-    assert asked[0.0] > asked[0.2] > 0 == asked[1.01]
-
-
 def test_an_image_is_completed_once_per_object():
     shots = parked(frames=1)
     pipeline = Oracle(shots)

@@ -53,6 +53,16 @@ def test_later_frames_show_what_the_worker_completed():
     assert 0.09 < figures["staleness.p95_s"] <= 0.11
 
 
+def test_without_a_budget_memory_answers_alone():
+    shots = parked(frames=3)
+    pipeline = Oracle(shots)
+    with running(LiveSession(pipeline, budget=0.0)) as session:
+        for frame, _ in shots:
+            assert len(session.answer(frame)) == len(frame.instances)
+        assert session.drain(WAIT) and session.diagnostics()["budget_used"] == 0
+    assert not pipeline.asked
+
+
 def test_answers_keep_their_pace_while_a_completion_takes_forever():
     shots = parked(frames=20)
     pipeline = Slow(shots)

@@ -14,7 +14,6 @@ from hypothesis.extra.numpy import arrays
 from amodal_ros.datasets.coco_a import CocoA
 from amodal_ros.datasets.folder import Folder
 from amodal_ros.scene import MaskRegion, Source, Surroundings, convex_hull
-from amodal_ros.scene.outline import cut_share
 
 HEIGHT, WIDTH = 30, 40
 FRAME = (HEIGHT, WIDTH)
@@ -236,28 +235,3 @@ def test_composites() -> None:
 def test_coco_a_with_the_order_that_masks_tell() -> None:
     assert mean_iou(CocoA(DATA / "cocoa"), 0.0, 0.5) > 0.865  # modal mask 0.787, hull 0.822
     assert mean_iou(CocoA(DATA / "cocoa"), -1.0, 0.0) > 0.975  # hull 0.857
-
-
-# --- outline ----------------------------------------------------------------------------------------------
-
-
-@given(crowds())
-def test_cut_share_is_a_share_and_nothing_cuts_what_is_alone(masks: list[MaskRegion]) -> None:
-    surroundings = Surroundings(masks, FRAME)
-    for i, mask in enumerate(surroundings.masks):
-        assert 0.0 <= cut_share(surroundings, i) <= 1.0
-        if not surroundings.occluders(i) and not mask.touches_edge(*FRAME):
-            assert cut_share(surroundings, i) == 0.0
-
-
-@pytest.mark.parametrize(("height", "expected"), [(60, 0.25), (30, 0.125)])
-def test_cut_share_of_a_square_with_a_neighbour_along_one_side(height: int, expected: float) -> None:
-    square, neighbour = block(20, 20, 60, 60), block(80, 20, 40, height)
-    depth = np.full((100, 140), 9.0)
-    depth[20 : 20 + height, 80:120] = 5.0
-    surroundings = Surroundings([square, neighbour], depth.shape, depth=depth)
-    assert surroundings.occluders(0) == (1,) and surroundings.occluders(1) == ()
-    assert cut_share(surroundings, 0) == pytest.approx(expected, abs=0.08)
-    assert cut_share(surroundings, 1) == 0.0
-    at_the_edge = Surroundings([square], (100, 80))
-    assert cut_share(at_the_edge, 0) == pytest.approx(0.25, abs=0.05)

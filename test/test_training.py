@@ -43,6 +43,8 @@ TRAINED = ("vae", "unet", "segmenter")
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, request):
     """A finished tiny run: every stage two steps. OpenCV's threads run beforehand, as in any process that used it."""
+    threads = cv2.getNumThreads()
+    request.addfinalizer(lambda: cv2.setNumThreads(threads))
     cv2.setNumThreads(2)
     cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.float32), (31, 31), 5)
     patch = pytest.MonkeyPatch()

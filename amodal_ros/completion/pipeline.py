@@ -28,7 +28,6 @@ from amodal_ros.completion.trace import Trace
 from amodal_ros.models import find_model
 from amodal_ros.models.profiles import is_hub_id
 from amodal_ros.scene import Completion, MaskRegion, Source, Surroundings
-from amodal_ros.scene.outline import cut_share
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +169,7 @@ class AmodalPipeline:
         for i in range(len(visible)):
             if i in bad:
                 continue
-            if surroundings.unoccluded(i) or _hardly_cut(surroundings, i, settings):
+            if surroundings.unoccluded(i):
                 results[i] = surroundings.geometric(i)
             else:
                 tasks += [self._task(image, surroundings, i, seed, k, settings, trace) for k in range(settings.samples)]
@@ -351,13 +350,6 @@ class _Steps:
             self._progress(self._done, self._total)
         self._done += 1
         return self._should_stop()
-
-
-def _hardly_cut(surroundings: Surroundings, i: int, settings: Settings) -> bool:
-    """Whether so little of an object can be hidden that the seam of a painted outline costs more than it gives."""
-    if surroundings.mode != "instances" or not settings.least_cut:
-        return False
-    return cut_share(surroundings, i) < settings.least_cut
 
 
 def _choose(

@@ -44,8 +44,6 @@ class Settings:
         keep_hull: the answer always contains the bounded hull, the geometric answer (`scene.occluders`): a model
             that paints too little never takes away what the masks alone tell.
         samples: completions drawn per object; the majority of them is the answer, >= 1.
-        least_cut: objects of whose boundary labelled occluders and the frame's edge cut a smaller share are answered by
-            the bounded hull without the model, [0, 1]; 0 never. Only with occluders ``"instances"``, which tell.
         fallback: score below which the bounded hull is answered instead, [0, 1]; 0 never.
         max_batch: objects times samples that go through the denoiser together, >= 1.
     """
@@ -69,7 +67,6 @@ class Settings:
     keep_visible: bool = True
     keep_hull: bool = True
     samples: int = 1
-    least_cut: float = 0.0
     fallback: float = 0.5
     max_batch: int = 8
 
@@ -128,7 +125,6 @@ _RANGES: dict[str, tuple[float, float]] = {
     "positive_points": (1, 64),
     "negative_points": (0, 64),
     "samples": (1, 64),
-    "least_cut": (0, 1),
     "fallback": (0, 1),
     "max_batch": (1, 256),
 }
@@ -150,7 +146,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "keep_visible": False,
         "keep_hull": False,
         "samples": 1,
-        "least_cut": 0.0,
         "fallback": 0.0,
     }
 }

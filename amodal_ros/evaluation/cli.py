@@ -165,7 +165,7 @@ def _overrides(args: argparse.Namespace) -> dict[str, Any]:
     if args.occluders:
         overrides["occluders"] = args.occluders
     if args.no_fallback:
-        overrides |= {"fallback": 0.0, "least_cut": 0.0}
+        overrides["fallback"] = 0.0
     return overrides
 
 

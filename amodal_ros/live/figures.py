@@ -45,12 +45,12 @@ class Figures:
         if interrupted:
             self._interruptions += 1
             return
-        inferred = sum(r is not None and r.source is Source.INFERRED for r in results)
-        self._failures += sum(r is None or r.source is Source.VISIBLE_ONLY for r in results)
-        self._completions += inferred
+        failed = sum(r is None or r.source is Source.VISIBLE_ONLY for r in results)
+        self._failures += failed
+        self._completions += len(results) - failed
         if error is not None:
             self._last_error = f"{type(error).__name__}: {error}"
-        elif inferred:  # an object that needed no model, or fell back, says nothing about the model's pace
+        elif failed < len(results):
             self._call_seconds.append(seconds)
 
     def typical_call(self) -> float | None:

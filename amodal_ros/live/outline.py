@@ -1,7 +1,7 @@
 """Fitting a remembered shape to the outline that is visible now.
 
-Only the object's own outline counts (`scene.outline`): where an occluder or the frame's edge cuts the visible mask, the
-boundary seen is theirs, and says no more than that the object goes on behind it.
+Only the object's own outline counts: where an occluder or the frame's edge cuts the visible mask, the boundary seen
+is theirs, and says no more than that the object goes on behind it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import numpy as np
 
 from amodal_ros.live.motion import Similarity
 from amodal_ros.scene.mask import MaskRegion
+from amodal_ros.scene.occluders import SLOPPY, Surroundings
 
 #: A remembered shape has no detail that a planner needs beyond this many pixels along its longer side.
 FIELD_SIDE = 64
@@ -18,8 +19,46 @@ FIELD_SIDE = 64
 OUTLINE_NOISE = 1.5
 #: How far a fit may leave the predicted pose where the outline says little: shift (pixels), relative scale.
 PRIOR_SHIFT, PRIOR_SCALE = 4.0, 0.04
-#: The fewest outline points that are worth a fit.
-FEWEST = 8
+#: Outline points per object, and the fewest that are worth a fit.
+OUTLINE_POINTS, FEWEST = 64, 8
+#: Occluders further than this from a visible mask (pixels) do not matter to its outline or its corners.
+AROUND = 24
+
+
+def hiding(surroundings: Surroundings, i: int) -> MaskRegion:
+    """What can hide object i around its visible mask: its labelled occluders, with room for sloppy outlines."""
+    mask = surroundings.masks[i]
+    box = mask.x - AROUND, mask.y - AROUND, mask.width + 2 * AROUND, mask.height + 2 * AROUND
+    return MaskRegion.union_of(surroundings.masks[j].within(*box) for j in surroundings.occluders(i)).grow(2 * SLOPPY)
+
+
+def own_outline(mask: MaskRegion, hidden: MaskRegion, frame_shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Boundary points of a visible mask, split by what they bound.
+
+    Args:
+        mask: the visible mask, inside the frame.
+        hidden: what can hide it (`hiding`).
+        frame_shape: (height, width).
+
+    Returns:
+        The object's own outline, float (n, 2), and the boundary that an occluder or the frame's edge draws, (m, 2).
+    """
+    contours, _ = cv2.findContours(
+        np.ascontiguousarray(mask.bits).view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
+    )
+    boundary = np.concatenate(contours).reshape(-1, 2)
+    boundary = boundary[:: max(1, len(boundary) // OUTLINE_POINTS)] + np.array([mask.x, mask.y])
+    height, width = frame_shape
+    cut = ((boundary <= 0) | (boundary >= (width - 1, height - 1))).any(1) | lies_on(hidden, boundary)
+    return boundary[~cut].astype(np.float64), boundary[cut].astype(np.float64)
+
+
+def lies_on(mask: MaskRegion, xy: np.ndarray) -> np.ndarray:
+    """Which points, (n, 2), lie on a mask: bool (n,)."""
+    column, row = (np.rint(xy).astype(int) - (mask.x, mask.y)).T
+    on = (column >= 0) & (row >= 0) & (column < mask.width) & (row < mask.height)
+    on[on] = mask.bits[row[on], column[on]]
+    return on
 
 
 class ShapeField:

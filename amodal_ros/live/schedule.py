@@ -28,12 +28,10 @@ class Schedule:
 
     Attributes:
         min_area: objects with fewer visible pixels never take the model.
-        least_cut: neither do objects of whose boundary less is cut, in [0, 1] (`completion.settings.Settings`).
         class_weights: factor on the priority by class name, 1 where unnamed; 0 means never.
     """
 
     min_area: int = 100
-    least_cut: float = 0.0
     class_weights: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
@@ -53,9 +51,7 @@ class Schedule:
     def priority(self, answer: Answer, track: Track, stamp: int) -> float:
         """0 for objects that never take the model or have had it on this image."""
         visible = answer.instance.visible
-        if answer.completion.source is Source.UNOCCLUDED or track.asked == stamp:
-            return 0.0
-        if visible.area < self.min_area or track.cut < self.least_cut:
+        if answer.completion.source is Source.UNOCCLUDED or visible.area < self.min_area or track.asked == stamp:
             return 0.0
         weight = (self.class_weights or {}).get(answer.instance.class_id, 1.0)
         size = min(1.0, math.sqrt(visible.area) / FULL_SIZE)

@@ -10,11 +10,10 @@ from functools import cached_property
 import numpy as np
 
 from amodal_ros.live.motion import Flow, Similarity, box_step, flow_step
-from amodal_ros.live.outline import ShapeField, fit_outline
+from amodal_ros.live.outline import ShapeField, fit_outline, hiding, lies_on, own_outline
 from amodal_ros.scene.frame import Completion, Frame, Source
 from amodal_ros.scene.mask import MaskRegion
 from amodal_ros.scene.occluders import Surroundings
-from amodal_ros.scene.outline import hiding, lies_on, own_outline
 
 #: Remembered shapes per track.
 SHAPES = 3

@@ -46,7 +46,6 @@ def _load(settings: Settings, current: Callable[[], Settings]) -> Loaded:
     import torch
 
     from amodal_ros.completion import AmodalPipeline
-    from amodal_ros.live.schedule import Schedule
     from amodal_ros.live.session import LiveSession
 
     pipeline = AmodalPipeline.from_pretrained(
@@ -55,13 +54,8 @@ def _load(settings: Settings, current: Callable[[], Settings]) -> Loaded:
         device=None if settings.device == "auto" else settings.device,
     )
     if settings.live:
-        least_cut = pipeline.settings.least_cut if settings.occluders == "instances" else 0.0
         answerer: Answerer = LiveSession(
-            pipeline,
-            occluders=settings.occluders,
-            budget=settings.live_budget,
-            batch=settings.live_batch,
-            schedule=Schedule(least_cut=least_cut),
+            pipeline, occluders=settings.occluders, budget=settings.live_budget, batch=settings.live_batch
         )
     else:
         answerer = PlainAnswerer(pipeline, occluders=settings.occluders, frame_budget=lambda: current().frame_budget)

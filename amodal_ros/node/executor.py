@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Collection
 
 from rclpy.callback_groups import CallbackGroup
 from rclpy.context import Context
@@ -12,40 +13,57 @@ from rclpy.task import Task
 
 
 class NodeExecutor(Executor):
-    """Runs callbacks in the spinning thread, and those of one slow group beside it, each in a thread of its own.
+    """Runs callbacks in the spinning thread, and those of slow groups beside it, each in a thread of its own.
 
     rclpy's `MultiThreadedExecutor` (at least up to 9.1, see ros2/rclpy#1452) submits a callback again and again until
     a thread of its pool has begun it, and holds the interpreter lock meanwhile: on two cores frames stalled for up to
     two seconds. Callbacks that only store need no threads.
 
+    Made for `spin` and `spin_once`; slow callbacks are plain functions.
+
     Args:
-        slow: the group whose callbacks may take long.
+        slow: the groups whose callbacks may take long.
     """
 
-    def __init__(self, slow: CallbackGroup, *, context: Context | None = None) -> None:
+    def __init__(self, slow: Collection[CallbackGroup], *, context: Context | None = None) -> None:
         super().__init__(context=context)
         self._slow = slow
-        self._begun: list[Task] = []
+        self._begun: list[tuple[threading.Thread, Task]] = []
 
     def spin_once(self, timeout_sec: float | None = None) -> None:
         """Wait for one callback and run it, or begin it if it is slow.
 
         Raises:
-            Exception: what the callback, or a slow one that has ended since, has raised.
+            Exception: what the callback has raised, or a slow one that had ended before.
         """
+        self._raise_from_ended()
         try:
             callback, entity, _ = self.wait_for_ready_callbacks(timeout_sec)
         except (ConditionReachedException, ShutdownException, TimeoutException):
             return
-        if entity is not None and entity.callback_group is self._slow:
-            threading.Thread(target=callback, name="amodal-transition", daemon=True).start()
-            while not (callback.executing() or callback.done()):  # until then rclpy would offer it again
-                time.sleep(1e-4)
-            self._begun.append(callback)
+        if entity is not None and entity.callback_group in self._slow:
+            self._begin(callback)
         else:
             callback()
             callback.result()
-        ended = [task for task in self._begun if task.done()]
-        self._begun = [task for task in self._begun if not task.done()]
-        for task in ended:
-            task.result()
+
+    def shutdown(self, timeout_sec: float | None = None) -> bool:
+        """As rclpy's, but slow callbacks that have begun have ended, too."""
+        done = super().shutdown(timeout_sec)
+        for thread, _ in self._begun:
+            thread.join(timeout_sec)
+        return done and not any(thread.is_alive() for thread, _ in self._begun)
+
+    def _begin(self, callback: Task) -> None:
+        thread = threading.Thread(target=callback, name="amodal-slow-callback", daemon=True)
+        thread.start()
+        self._begun.append((thread, callback))
+        while thread.is_alive() and not (callback.executing() or callback.done()):
+            time.sleep(1e-4)  # until it executes rclpy would offer it again
+
+    def _raise_from_ended(self) -> None:
+        ended = [(thread, task) for thread, task in self._begun if not thread.is_alive()]
+        self._begun = [entry for entry in self._begun if entry not in ended]
+        for _, task in ended:
+            if task.done():
+                task.result()

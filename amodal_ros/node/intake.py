@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from amodal_ros.node.pairing import Pair, Pairer
 
-#: Complete pairs that may wait for the worker, whatever it takes.
+#: Complete pairs that may wait for the worker, however fast it is.
 BACKLOG = 10
 
 
@@ -37,8 +37,8 @@ class Count:
 class Intake:
     """Where callbacks store messages and the worker fetches pairs. Every method may be called from any thread.
 
-    Complete pairs wait for the worker in order. After a hiccup it catches up, unless that would delay the newest pair
-    too long: then the older ones are dropped (``superseded``).
+    Complete pairs wait for the worker in order. After a hiccup it catches up, unless it is slower than the camera or
+    the newest pair would wait too long: then the older ones are dropped (``superseded``).
 
     Args:
         topics: names; the first is the image.
@@ -54,6 +54,7 @@ class Intake:
         self._lock = threading.Condition()
         self._pairer: Pairer | None = None
         self._ready: deque[Pair] = deque()
+        self._keep = 1
         self._drops: list[tuple[str, str, str]] = []
 
     # --- the callbacks' side --------------------------------------------------------------------------------
@@ -95,7 +96,7 @@ class Intake:
                 for partner in pair.messages.keys() - {self.topics[0]}:
                     self._counts[partner].used += 1
                 self._ready.append(pair)
-                self._supersede(keep=BACKLOG)
+                self._supersede(self._keep)
                 self._lock.notify_all()
         self._flush()
 
@@ -116,8 +117,9 @@ class Intake:
             catch_up: how long the newest pair may wait for answers to older ones, seconds; 0 keeps only the newest.
         """
         with self._lock:
+            self._keep = 1 + int(min(BACKLOG - 1, catch_up / max(seconds, 1e-6)))
             self._lock.wait_for(lambda: self._ready or self._pairer is None)
-            self._supersede(keep=1 + int(min(BACKLOG, catch_up / max(seconds, 1e-6))))
+            self._supersede(self._keep if seconds < self._period() else 1)
             pair = self._ready.popleft() if self._ready else None
         self._flush()
         return pair
@@ -156,6 +158,12 @@ class Intake:
     def _drop(self, topic: str, reason: str, text: str = "") -> None:
         self._counts[topic].dropped[reason] += 1
         self._drops.append((topic, reason, text or self._explain(topic, reason)))
+
+    def _period(self) -> float:
+        """Seconds from one waiting pair's image to the next; 0 where time jumped back."""
+        if len(self._ready) < 2:
+            return math.inf
+        return max(0.0, (self._ready[-1].stamp - self._ready[0].stamp) / (len(self._ready) - 1) / 1e9)
 
     def _supersede(self, keep: int, reason: str = "superseded") -> None:
         """Drop all complete pairs but the newest `keep`; the next one tells of a jump that a dropped one had."""

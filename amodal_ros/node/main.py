@@ -23,15 +23,15 @@ def main(args: list[str] | None = None) -> int:
         rclpy.try_shutdown()
         return 2
     logging.getLogger("amodal_ros").addHandler(RosHandler(Throttled(node.get_logger())))
-    executor = NodeExecutor(slow=node.transitions)
+    executor = NodeExecutor(slow=node.slow)
     executor.add_node(node)
     try:
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
+        executor.shutdown()  # a transition that runs ends first: it would start what `close` ends
         node.close()
-        executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown()
     return 0

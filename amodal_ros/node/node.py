@@ -53,10 +53,11 @@ class AmodalNode(LifecycleNodeMixin, Node):
 
     def __init__(self, prepare: answerers.Prepare = answerers.prepare, **options: Any) -> None:
         Node.__init__(self, "amodal_node", **options)
-        #: Transitions load models. With a group of their own the other callbacks go on meanwhile (`NodeExecutor`);
-        #: `rclpy.lifecycle.LifecycleNode` would not let us choose it.
-        self.transitions = MutuallyExclusiveCallbackGroup()
-        LifecycleNodeMixin.__init__(self, callback_group=self.transitions)
+        # Transitions load models, and a report waits for the answerer's figures. With groups of their own the other
+        # callbacks go on meanwhile; `rclpy.lifecycle.LifecycleNode` would not let us choose one.
+        self._transitions, self._reports = MutuallyExclusiveCallbackGroup(), MutuallyExclusiveCallbackGroup()
+        self.slow = (self._transitions, self._reports)  #: for `NodeExecutor`
+        LifecycleNodeMixin.__init__(self, callback_group=self._transitions)
         self._inputs = MutuallyExclusiveCallbackGroup()
         self._settings = parameters.declare(self)
         self.add_on_set_parameters_callback(self._on_parameters)
@@ -74,9 +75,9 @@ class AmodalNode(LifecycleNodeMixin, Node):
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)  # timers go on when simulated time stands still
         self._reported = (time.monotonic(), self.intake.counts())
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.create_timer(DIAGNOSTICS_PERIOD, self._report, clock=self._steady)
+        self.create_timer(DIAGNOSTICS_PERIOD, self._report, callback_group=self._reports, clock=self._steady)
         if self._settings.autostart:
-            self._starter = self.create_timer(0.0, self._start, callback_group=self.transitions, clock=self._steady)
+            self._starter = self.create_timer(0.0, self._start, callback_group=self._transitions, clock=self._steady)
 
     # --- lifecycle ------------------------------------------------------------------------------------------
     # rclpy swallows what a transition callback raises, so each one catches, logs and fails by itself.

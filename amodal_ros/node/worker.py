@@ -59,20 +59,21 @@ class Worker(threading.Thread):
     def run(self) -> None:
         try:
             while (pair := self._next()) is not None:
-                started = time.monotonic()
                 try:
+                    started = time.monotonic()
                     self._answer(pair)
+                    self._seconds.append(time.monotonic() - started)
                 except BadInput as error:
                     self._intake.drop(error.reason, str(error))
                 except Exception as error:  # whatever a frame does, the next one is answered
                     self._intake.drop("failed", f"the answer failed: {type(error).__name__}: {error}")
-                self._seconds.append(time.monotonic() - started)
         finally:
             self._loaded.answerer.stop()
             self._loaded.free()
 
     def _next(self) -> Pair | None:
-        return self._intake.take(statistics.median(self._seconds or [0.0]), self._settings().catch_up)
+        catch_up = self._settings().catch_up
+        return self._intake.take(statistics.median(self._seconds or [catch_up]), catch_up)
 
     def _answer(self, pair: Pair) -> None:
         self._timings.add("wait", time.monotonic() - pair.completed)

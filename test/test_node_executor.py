@@ -1,0 +1,87 @@
+"""What spins the node: fast callbacks in order, slow ones beside them, and nothing lost at the end."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+
+import pytest
+
+rclpy = pytest.importorskip("rclpy")
+
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup  # noqa: E402
+from ros_graph import DEADLINE  # noqa: E402
+
+from amodal_ros.node.executor import NodeExecutor  # noqa: E402
+
+
+@contextmanager
+def spun():
+    """A node, the group of its slow callbacks, and an executor that nobody spins yet."""
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node, slow = rclpy.create_node("spun", context=context), MutuallyExclusiveCallbackGroup()
+    executor = NodeExecutor([slow], context=context)
+    executor.add_node(node)
+    try:
+        yield node, slow, executor
+    finally:
+        executor.shutdown()
+        node.destroy_node()
+        context.shutdown()
+
+
+def spin_until(executor, done) -> None:
+    for _ in range(1000):
+        if done():
+            return
+        executor.spin_once(timeout_sec=DEADLINE / 1000)
+    raise AssertionError("did not happen")
+
+
+def test_fast_callbacks_go_on_while_a_slow_one_runs_and_shutdown_waits_for_it():
+    entered, release, ended, ticks = threading.Event(), threading.Event(), threading.Event(), []
+    with spun() as (node, slow, executor):
+
+        def wait() -> None:
+            once.cancel()
+            entered.set()
+            release.wait(DEADLINE)
+            ended.set()
+
+        once = node.create_timer(0.0, wait, callback_group=slow)
+        node.create_timer(0.001, lambda: ticks.append(threading.current_thread()))
+        spin_until(executor, lambda: entered.is_set() and len(ticks) > 5)
+        assert not ended.is_set() and set(ticks) == {threading.main_thread()}
+        threading.Timer(0.2, release.set).start()
+        assert executor.shutdown() and ended.is_set()
+
+
+@pytest.mark.parametrize("is_slow", [False, True])
+def test_what_a_callback_raises_comes_out_of_spinning(is_slow):
+    with spun() as (node, slow, executor):
+
+        def fail() -> None:
+            raise ValueError("no")
+
+        node.create_timer(0.0, fail, callback_group=slow if is_slow else None)
+        with pytest.raises(ValueError, match="no"):
+            spin_until(executor, lambda: False)
+
+
+def test_a_slow_callback_runs_once_at_a_time():
+    running, most, runs = [], [], []
+    with spun() as (node, slow, executor):
+
+        def work() -> None:
+            running.append(1)
+            most.append(len(running))
+            threading.Event().wait(0.005)
+            running.pop()
+            runs.append(1)
+
+        node.create_timer(0.001, work, callback_group=slow)
+        node.create_timer(0.001, work, callback_group=slow)
+        spin_until(executor, lambda: len(runs) > 10)
+        executor.shutdown()
+    assert max(most) == 1
