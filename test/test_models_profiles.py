@@ -278,6 +278,13 @@ def test_bench_times_us_beside_the_plain_pipeline(tmp_path, build, random, capsy
     assert report["plain"]["seconds"] > 0 and report["steps"] == 2 and report["parameters"]["denoiser"] > 1000
 
 
+@pytest.mark.parametrize(("guidance", "evaluations"), [("0", 1), ("0.5", 2)])
+def test_bench_with_guidance_takes_two_evaluations_a_step(folder, tmp_path, guidance, evaluations):
+    options = ["--steps", "1", "--repeat", "1", "--batch", "1", "--no-plain", "--json", str(tmp_path / "bench.json")]
+    assert main(["bench", str(folder), *options, "--guidance", guidance]) == 0
+    assert json.loads((tmp_path / "bench.json").read_text())["evaluations_per_step"] == evaluations
+
+
 def test_bench_refuses_what_it_cannot_measure(folder, capsys):
     assert main(["bench", str(folder), "--batch", "0"]) == 1
     assert main(["bench", "somebody/else", "--random-weights"]) == 1

@@ -23,6 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", nargs="?", default="embedded", help="profile, folder, profile file or hub id")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 4, 8], help="objects completed together")
     parser.add_argument("--steps", type=int, help="denoising steps; by default the profile's")
+    parser.add_argument(
+        "--guidance",
+        type=float,
+        metavar="W",
+        help="w of Eq. 11; above 0 every step takes two evaluations, here and there",
+    )
     parser.add_argument("--repeat", type=int, default=3, help="calls that are timed; the fastest counts")
     parser.add_argument("--device", help="torch device; by default a GPU if there is one")
     parser.add_argument("--dtype", help="float32, float16 or bfloat16")
@@ -54,7 +60,8 @@ def _pipeline(args: argparse.Namespace) -> Any:
     from amodal_ros.completion import AmodalPipeline
     from amodal_ros.completion.device import choose_device, choose_dtype
 
-    changes = {} if args.steps is None else {"steps": args.steps}
+    given = {"steps": args.steps, "guidance": args.guidance}
+    changes = {name: value for name, value in given.items() if value is not None}
     if not args.random_weights:
         return AmodalPipeline.from_pretrained(args.model, device=args.device, dtype=args.dtype, **changes)
     from amodal_ros.models.random_weights import random_pipeline
