@@ -19,6 +19,7 @@ from amodal_ros.completion.condition import background_pixels, condition_image, 
 from amodal_ros.completion.crop import ObjectCrop
 from amodal_ros.completion.device import choose_device, choose_dtype, describe, is_out_of_memory
 from amodal_ros.completion.errors import Interrupted, ModelError
+from amodal_ros.completion.inputs import Mask, check_image, regions_of
 from amodal_ros.completion.points import draw_points
 from amodal_ros.completion.sampler import first_step, inpaint
 from amodal_ros.completion.segmenters import Segmenter, load_segmenter
@@ -31,7 +32,6 @@ from amodal_ros.scene import Completion, MaskRegion, Source, Surroundings
 
 log = logging.getLogger(__name__)
 
-Mask = MaskRegion | np.ndarray
 #: How many denoising steps a trace shows.
 TRACED_STEPS = 5
 
@@ -156,11 +156,11 @@ class AmodalPipeline:
             Interrupted: `should_stop` said yes; `Interrupted.results` holds what was done.
         """
         settings = self.settings.replace(preset, **overrides)
-        _check_image(image)
+        check_image(image)
         if on_error not in ("raise", "skip"):
             raise ValueError(f"on_error: expected 'raise' or 'skip', got {on_error!r}")
         shape = image.shape[:2]
-        masks, bad = _regions([*visible, *context], shape, on_error, len(visible))
+        masks, bad = regions_of([*visible, *context], shape, on_error, len(visible))
         if surroundings is None:
             surroundings = Surroundings(masks, shape, settings.occluders, depth)
 
@@ -410,43 +410,6 @@ def _majority(shapes: list[MaskRegion]) -> tuple[MaskRegion, float]:
     votes = np.sum([s.window(*box) for s in shapes], axis=0)
     majority = MaskRegion.from_full(votes * 2 > len(shapes), *box[:2])
     return majority, float(np.mean([s.iou(majority) for s in shapes]))
-
-
-def _regions(
-    masks: Sequence[Mask], shape: tuple[int, int], on_error: str, wanted: int
-) -> tuple[list[MaskRegion], set[int]]:
-    """Masks as regions inside the frame, and the positions of those that cannot be used."""
-    regions, bad = [], set()
-    for k, mask in enumerate(masks):
-        what = f"visible mask {k}" if k < wanted else f"context mask {k - wanted}"
-        try:
-            regions.append(_region(mask, shape, what, may_be_empty=k >= wanted))
-        except ValueError as error:
-            if on_error == "raise":
-                raise
-            log.warning("%s", error)
-            bad.add(k)
-            regions.append(MaskRegion.empty())
-    return regions, bad
-
-
-def _region(mask: Mask, shape: tuple[int, int], what: str, may_be_empty: bool) -> MaskRegion:
-    if isinstance(mask, np.ndarray):
-        if mask.dtype != np.bool_ or mask.shape != tuple(shape):
-            raise ValueError(f"{what}: expected bool of the image's size {tuple(shape)}, got {mask.dtype} {mask.shape}")
-        mask = MaskRegion.from_full(mask)
-    elif not isinstance(mask, MaskRegion):
-        raise ValueError(f"{what}: expected a bool array or a MaskRegion, got {type(mask).__name__}")
-    region = mask.clip(*shape).trim()
-    if not region.area and not may_be_empty:
-        raise ValueError(f"{what}: expected at least one pixel inside the image, got none")
-    return region
-
-
-def _check_image(image: np.ndarray) -> None:
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise ValueError(f"image: expected RGB uint8 (height, width, 3), got {got}")
 
 
 def _to_device(arrays: list[np.ndarray], backend: Backend) -> torch.Tensor:
