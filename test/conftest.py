@@ -6,8 +6,15 @@ import random
 import sys
 from pathlib import Path
 
+from hypothesis import settings
+
 # For `training`, which is not installed. Last, so that the installed amodal_ros with its messages comes first.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+# The same examples in every run; HYPOTHESIS_PROFILE=explore draws new ones.
+settings.register_profile("steady", derandomize=True, deadline=None)
+settings.register_profile("explore", max_examples=1000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(1, 101))
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"

@@ -49,7 +49,8 @@ def test_a_moved_mask_has_the_moved_area_and_centre(motion):
     assume(abs(motion.scale - 1) > 0.01)
     mask = car()
     moved = motion.mask(mask, (1000, 1000))
-    assert moved.area == pytest.approx(mask.area * motion.scale**2, rel=0.08)
+    half_a_pixel_all_around = 0.5 * 2 * (mask.width + mask.height) * motion.scale
+    assert moved.area == pytest.approx(mask.area * motion.scale**2, abs=half_a_pixel_all_around)
     np.testing.assert_allclose(centre(moved), motion.points(centre(mask)), atol=1.0)
 
 
@@ -101,7 +102,7 @@ def test_flow_follows_an_object_over_a_still_background(dx, dy, scale):
     step = flow_step(*flow.follow(after, [mask])[0])
     assert step is not None
     corners = np.array([[60.0, 120.0], [180.0, 120.0], [120.0, 40.0]])
-    np.testing.assert_allclose(step.points(corners), motion.points(corners), atol=0.7)
+    np.testing.assert_allclose(step.points(corners), motion.points(corners), atol=1.0)
 
 
 def test_flow_says_nothing_about_a_flat_surface():
