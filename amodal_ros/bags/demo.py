@@ -70,6 +70,8 @@ def _demo(args: argparse.Namespace) -> list[str]:
     """Make, replay, record, report. Returns what is not sane."""
     _clear(args.out, args.bag)
     bag = args.bag or _make_drive(args)
+    if args.bag:
+        print(f"[1/4] {bag} will be played", flush=True)
     topics = Topics.of(bag, args.image, args.instance_mask)
     print(f"[2/4] the node answers ({args.model}), {args.out / 'node.log'} has its log", flush=True)
     answers = replay(bag, topics, args.model, args.param, args.out)

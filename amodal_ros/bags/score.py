@@ -71,7 +71,8 @@ def score_table(result: dict[str, Any]) -> str:
     lines = [
         f"{result['model']} on {result['topic']}: {frames['answered']} of {frames['truth']} frames answered, "
         f"{objects['matched']} of {objects['in_answered_frames']} objects in them matched",
-        f"mIoU {'' if result['beyond_frame'] else 'inside the frame '}against truth, 95 % interval of the answer",
+        f"mIoU {'' if result['beyond_frame'] else 'inside the frame '}against truth, 95 % interval of the answer; "
+        f"rows by the truth's occlusion{', what lies outside the frame counts' if result['beyond_frame'] else ''}",
         f"{'':18}{'objects':>9}{'answer':>9}{'interval':>18}{'modal':>9}{'hull':>9}{'bounded hull':>14}",
     ]
     rows = {f"occlusion {name}" if name[0] == "(" else name: row for name, row in result["bins"].items()}

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from amodal_ros.completion.options import add_setting_arguments, chosen_settings
-from amodal_ros.scene import Answer, Completion, Instance, MaskRegion, Surroundings
+from amodal_ros.scene import Answer, Completion, Instance, MaskRegion, Source, Surroundings
 from amodal_ros.scene.overlay import draw_overlay
 
 
@@ -57,7 +57,11 @@ def run(args: argparse.Namespace) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     write_results(args.out, image, answers, args)
     print_table(answers)
-    print(f"{len(answers)} objects in {seconds:.1f} s; written to {args.out}/")
+    loading = "" if args.model == "geometric" else ", loading included"
+    print(f"{len(answers)} objects in {seconds:.1f} s{loading}; written to {args.out}/")
+    if all(done.source is Source.UNOCCLUDED for done in completions):
+        hint = "name what is in front as --context MASK, give more masks or --labels, or say --occluders any"
+        print(f"nothing that is labelled can hide an object here: {hint}", file=sys.stderr)
     return 0
 
 
@@ -88,10 +92,16 @@ def read_image(path: Path) -> np.ndarray:
     Raises:
         ValueError: no readable image.
     """
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise ValueError(f"{path}: expected a readable image" + ("" if path.exists() else ", the file does not exist"))
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(_decoded(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+
+
+def _decoded(path: Path, how: int) -> np.ndarray:
+    if not path.is_file():
+        raise ValueError(f"{path}: expected a readable image, the file does not exist")
+    pixels = cv2.imread(str(path), how)
+    if pixels is None:
+        raise ValueError(f"{path}: expected a readable image")
+    return pixels
 
 
 def read_objects(args: argparse.Namespace, shape: tuple[int, int]) -> tuple[list[Instance], list[MaskRegion]]:
@@ -110,9 +120,7 @@ def read_objects(args: argparse.Namespace, shape: tuple[int, int]) -> tuple[list
 
 
 def _read_plane(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    plane = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if plane is None:
-        raise ValueError(f"{path}: expected a readable image" + ("" if path.exists() else ", the file does not exist"))
+    plane = _decoded(path, cv2.IMREAD_UNCHANGED)
     if plane.ndim == 3:
         plane = plane[..., :3].max(axis=2)
     if plane.shape != tuple(shape):

@@ -12,7 +12,11 @@ from amodal_ros.scene.occluders import Occluders
 def add_setting_arguments(parser: argparse.ArgumentParser) -> None:
     """Options that change the model's default `Settings`."""
     parser.add_argument("--reading", choices=get_args(Reading), help="reading of Eq. 7; the model's own by default")
-    parser.add_argument("--occluders", choices=get_args(Occluders), help="what can hide an object")
+    parser.add_argument(
+        "--occluders",
+        choices=get_args(Occluders),
+        help="what can hide an object: labelled things (instances), these and unlabelled pixels (any), anything (off)",
+    )
     parser.add_argument("--preset", choices=list(PRESETS), help="'paper': what was published, nothing of ours")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="any other setting, e.g. --set samples=3"

@@ -98,6 +98,9 @@ class AmodalNode(LifecycleNodeMixin, Node):
         try:
             self._join(HANDOVER)
             loaded = self._prepare(self._settings, lambda: self._settings)()
+            if not self.context.ok():  # the process was told to end while the model loaded
+                loaded.free()
+                return FAILURE
             try:
                 loaded.answerer.start()
             except Exception:
@@ -134,8 +137,11 @@ class AmodalNode(LifecycleNodeMixin, Node):
 
     def _start(self) -> None:
         self._starter.cancel()
-        if self.trigger_configure() == SUCCESS:
-            self.trigger_activate()
+        if not (self.trigger_configure() == SUCCESS and self.trigger_activate() == SUCCESS) and self.context.ok():
+            name = self.get_fully_qualified_name()
+            self.get_logger().warn(
+                f"not active; mend the cause, then: ros2 lifecycle set {name} configure (and activate)"
+            )
 
     def _listen(self, loaded: answerers.Loaded) -> None:
         settings = self._settings
