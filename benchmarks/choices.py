@@ -77,7 +77,10 @@ def main() -> None:
     pipeline = AmodalPipeline.from_pretrained(args.model)
     clean = list(cases(args.objects))
     print(f"{'setting':<28} {'(0.1, 0.5]':>10} {'(0.5, 0.8]':>10} {'all':>7} {'s/object':>9}")
-    wanted = [name for name in (*ROWS, *LABELS) if not args.only or any(text in name for text in args.only)]
+
+    def wanted(name: str) -> bool:
+        return not args.only or any(text in name for text in args.only)
+
     row("modal mask", clean, lambda frame, masks: masks[0])
     row("hull", clean, lambda frame, masks: convex_hull(masks[0]))
     row("bounded hull", clean, lambda frame, masks: Surroundings(masks, frame.shape).bounded_hull(0))
@@ -86,9 +89,9 @@ def main() -> None:
         changes = {"fallback": 0.0, **changes}
         return lambda frame, masks: pipeline.complete(frame.image, masks[:1], masks[1:], **changes)[0].amodal
 
-    for name in filter(ROWS.__contains__, wanted):
+    for name in filter(wanted, ROWS):
         row(name, clean, ours(**ROWS[name]))
-    for what in filter(LABELS.__contains__, wanted):
+    for what in filter(wanted, LABELS):
         other = list(cases(args.objects, **LABELS[what]))
         row(f"{what}: bounded hull", other, lambda frame, masks: Surroundings(masks, frame.shape).bounded_hull(0))
         row(f"{what}: shipped defaults", other, ours())

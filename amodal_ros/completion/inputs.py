@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from amodal_ros.scene import MaskRegion
 
 log = logging.getLogger(__name__)
 
-Mask = MaskRegion | np.ndarray
+Mask: TypeAlias = MaskRegion | np.ndarray
 
 
 def check_image(image: np.ndarray) -> None:

@@ -20,6 +20,7 @@ from amodal_ros.completion.crop import ObjectCrop
 from amodal_ros.completion.device import choose_device, choose_dtype, describe, is_out_of_memory
 from amodal_ros.completion.errors import Interrupted, ModelError
 from amodal_ros.completion.inputs import Mask, check_image, regions_of
+from amodal_ros.completion.judge import admissible, best_candidate, majority
 from amodal_ros.completion.points import draw_points
 from amodal_ros.completion.sampler import first_step, inpaint
 from amodal_ros.completion.segmenters import Segmenter, load_segmenter
@@ -357,10 +358,7 @@ def _choose(
 ) -> None:
     """The candidate that counts, and its agreement with the known pixels (score = IoU(mask * K, V))."""
     regions = [task.crop.region(candidate) for candidate in logits]
-    scores = np.array([surroundings.score(task.index, region) for region in regions])
-    # Known pixels judge; where several candidates explain them alike the segmenter's own opinion decides.
-    worth = predicted if settings.choice == "predicted" else scores * np.clip(predicted, 0.05, 1.0)
-    best = int(np.argmax(worth))
+    best, scores = best_candidate(regions, predicted, surroundings, task.index, settings)
     task.guess, task.score = regions[best], float(scores[best])
     if task.trace is not None:
         trace = task.trace
@@ -376,8 +374,7 @@ def _conclude(tasks: list[_Task], surroundings: Surroundings, settings: Settings
         return dataclasses.replace(
             geometric, amodal=mask, source=Source.VISIBLE_ONLY, score=surroundings.score(i, mask)
         )
-    shapes = [_admissible(t.guess, surroundings, i, settings) for t in tasks]
-    amodal, agreement = _majority(shapes)
+    amodal, agreement = majority([admissible(t.guess, surroundings, i, settings) for t in tasks])
     if settings.keep_visible:
         amodal = amodal | surroundings.masks[i]
     if settings.keep_hull:
@@ -389,27 +386,8 @@ def _conclude(tasks: list[_Task], surroundings: Surroundings, settings: Settings
     if tasks[0].trace is not None:
         tasks[0].trace.amodal = tasks[0].crop.mask(amodal)
     if score < settings.fallback:
-        return dataclasses.replace(geometric, trace=tasks[0].trace, score=geometric.score)
+        return dataclasses.replace(geometric, trace=tasks[0].trace)
     return answer
-
-
-def _admissible(guess: MaskRegion, surroundings: Surroundings, i: int, settings: Settings) -> MaskRegion:
-    """A guess without what cannot be: A \\ V lies within F, A contains V and hangs together with it."""
-    mask = surroundings.masks[i]
-    shape = guess
-    if surroundings.mode != "off":
-        shape = (guess & mask) | (guess & surroundings.feasible(i, guess.box))
-    return (shape | mask).connected_to(mask).trim() if settings.keep_visible else shape.trim()
-
-
-def _majority(shapes: list[MaskRegion]) -> tuple[MaskRegion, float]:
-    """The pixels in more than half of the shapes, and the shapes' mean IoU with it (NaN for a single shape)."""
-    if len(shapes) == 1:
-        return shapes[0], float("nan")
-    box = MaskRegion.union_of(shapes).box
-    votes = np.sum([s.window(*box) for s in shapes], axis=0)
-    majority = MaskRegion.from_full(votes * 2 > len(shapes), *box[:2])
-    return majority, float(np.mean([s.iou(majority) for s in shapes]))
 
 
 def _to_device(arrays: list[np.ndarray], backend: Backend) -> torch.Tensor:

@@ -137,7 +137,7 @@ class Flow:
         start = np.concatenate([none, *corners])
         if not len(start):
             return [(none, none)] * len(masks)
-        end, found, _ = cv2.calcOpticalFlowPyrLK(  # type: ignore[call-overload]  # nextPts may be None
+        end, found, _ = cv2.calcOpticalFlowPyrLK(
             before, grey, start, None, winSize=self.WINDOW, maxLevel=self.LEVELS, minEigThreshold=1e-3
         )
         found = found.ravel() > 0

@@ -62,8 +62,7 @@ class NodeExecutor(Executor):
             time.sleep(1e-4)  # until it executes rclpy would offer it again
 
     def _raise_from_ended(self) -> None:
-        ended = [(thread, task) for thread, task in self._begun if not thread.is_alive()]
+        ended = [entry for entry in self._begun if not entry[0].is_alive()]
         self._begun = [entry for entry in self._begun if entry not in ended]
         for _, task in ended:
-            if task.done():
-                task.result()
+            task.result()
