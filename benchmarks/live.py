@@ -80,7 +80,7 @@ class Truth:
     def complete(self, image, visible, context=(), *, surroundings, **_) -> list[Completion]:
         shapes = [mask | self._shapes[(id(image), *mask.box)] for mask in visible]
         return [
-            Completion(mask, shape, image.shape[:2], Source.INFERRED, surroundings.score(i, shape))
+            Completion(mask, shape, image.shape[:2], Source.INFERRED)
             for i, (mask, shape) in enumerate(zip(visible, shapes))
         ]
 

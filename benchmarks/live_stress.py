@@ -45,7 +45,7 @@ class StandIn:
         for i, mask in enumerate(visible):
             grown = mask.grow(max(1, int(0.1 * mask.area**0.5)))
             amodal = (mask | (grown & surroundings.feasible(i, grown.box))).connected_to(mask)
-            results.append(Completion(mask, amodal, image.shape[:2], Source.INFERRED, surroundings.score(i, amodal)))
+            results.append(Completion(mask, amodal, image.shape[:2], Source.INFERRED))
         return results
 
 

@@ -24,13 +24,15 @@ private:
   {
     for (const auto & instance : array.instances) {
       const amodal_ros::MaskView visible(instance.visible), amodal(instance.amodal);
+      const amodal_ros::MaskView possible(instance.possible);  // for safety: holds amodal and where more can be
       const double age = (rclcpp::Time(array.header.stamp) - rclcpp::Time(instance.inferred_at)).seconds();
       const bool estimate = instance.source == AmodalInstance::INFERRED ||
-        instance.source == AmodalInstance::PROPAGATED || instance.source == AmodalInstance::GEOMETRIC;
+        instance.source == AmodalInstance::PROPAGATED || instance.source == AmodalInstance::REMEMBERED ||
+        instance.source == AmodalInstance::GEOMETRIC;
       RCLCPP_INFO(
-        get_logger(), "%s %u: %.0f%% hidden, %zu px hidden or cut off, %s, %.2f s old",
+        get_logger(), "%s %u: %.0f%% hidden, %zu px hidden or cut off, at most %zu, %s, expected IoU %.2f, %.2f s old",
         instance.class_id.c_str(), instance.id, 100.0 * instance.occlusion_ratio, amodal.area() - visible.area(),
-        estimate ? "estimate" : "as seen", age);
+        possible.area() - visible.area(), estimate ? "estimate" : "as seen", instance.expected_iou, age);
     }
   }
 

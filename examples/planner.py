@@ -5,6 +5,8 @@ Run it beside the node: ``ros2 run amodal_ros amodal_node`` and ``python example
 
 from __future__ import annotations
 
+import math
+
 import rclpy
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
@@ -14,7 +16,12 @@ from amodal_ros.msg import AmodalInstance, AmodalInstanceArray
 
 MAX_AGE = 0.5  # seconds; an older shape is where the object was
 #: Sources whose hidden part is an estimate; the others say that nothing is hidden, or nothing about what is.
-ESTIMATED = {AmodalInstance.INFERRED, AmodalInstance.PROPAGATED, AmodalInstance.GEOMETRIC}
+ESTIMATED = {
+    AmodalInstance.INFERRED,
+    AmodalInstance.PROPAGATED,
+    AmodalInstance.REMEMBERED,
+    AmodalInstance.GEOMETRIC,
+}
 
 
 class Planner(Node):
@@ -31,12 +38,15 @@ def describe(array: AmodalInstanceArray, instance: AmodalInstance) -> str:
     """What a planner can take from one instance."""
     visible = mask_to_array(instance.visible, array.image_height, array.image_width)
     amodal = mask_to_array(instance.amodal, array.image_height, array.image_width)
-    hidden = amodal & ~visible  # bool (height, width): free space behind an occluder that is not free
+    possible = mask_to_array(instance.possible, array.image_height, array.image_width)
+    hidden = (amodal & ~visible).sum()  # pixels behind an occluder that are not free
+    at_most = (possible & ~visible).sum()  # for safety: where it can be in any case
     seconds = age(array, instance)
     caution = "old" if seconds > MAX_AGE else "estimate" if instance.source in ESTIMATED else "as seen"
+    share = "?" if math.isnan(instance.occlusion_ratio) else f"{instance.occlusion_ratio:.0%}"
     return (
-        f"{instance.class_id or 'object'} {instance.id}: {instance.occlusion_ratio:.0%} hidden "
-        f"({hidden.sum()} px), {caution}, {seconds:.2f} s old, hidden by {sorted(instance.occluders)}"
+        f"{instance.class_id or 'object'} {instance.id}: {share} hidden ({hidden} px, at most {at_most}), {caution}, "
+        f"{seconds:.2f} s old, expected IoU {instance.expected_iou:.2f}, hidden by {sorted(instance.occluders)}"
     )
 
 

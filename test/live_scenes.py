@@ -143,7 +143,7 @@ class Oracle:
         self.before(should_stop)
         shapes = [mask | self._truth[key] for mask, key in zip(visible, keys)]
         return [
-            Completion(mask, shape, image.shape[:2], Source.INFERRED, surroundings.score(i, shape))
+            Completion(mask, shape, image.shape[:2], Source.INFERRED)
             for i, (mask, shape) in enumerate(zip(visible, shapes))
         ]
 

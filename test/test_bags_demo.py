@@ -116,7 +116,7 @@ def run_of(folder: Path, amodal_of, visible_of=lambda visible: visible, model: s
             answers = []
             for truth in frame.truth:
                 visible = visible_of(MaskRegion.from_full(frame.labels == truth.id))
-                completion = Completion(visible, amodal_of(visible), (HEIGHT, WIDTH), Source.INFERRED, 1.0)
+                completion = Completion(visible, amodal_of(visible), (HEIGHT, WIDTH), Source.INFERRED)
                 answers.append(Answer(Instance(truth.id, visible), completion, record.time))
             array = messages.instances(answers, (HEIGHT, WIDTH), record.time, model)
             out.write("/amodal_node/instances", array, record.time + 1_000_000)

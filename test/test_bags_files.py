@@ -108,11 +108,10 @@ masks = st.builds(
 
 
 @settings(deadline=None, max_examples=50)
-@given(
-    hidden=masks, visible=masks, ids=st.lists(st.integers(0, 2**32 - 1), max_size=3), score=st.floats(0, 1, width=32)
-)
-def test_answers_survive_the_wire(hidden, visible, ids, score):
-    completion = Completion(visible, visible | hidden, (30, 40), Source.INFERRED, score=score)
+@given(hidden=masks, visible=masks, ids=st.lists(st.integers(0, 2**32 - 1), max_size=3), iou=st.floats(0, 1, width=32))
+def test_answers_survive_the_wire(hidden, visible, ids, iou):
+    possible = (visible | hidden).grow(2)
+    completion = Completion(visible, visible | hidden, (30, 40), Source.INFERRED, iou, possible)
     answer = Answer(Instance(9, visible, "car"), completion, inferred_at=1_500_000_000, occluders=tuple(ids))
     message = messages.instances([answer], (30, 40), stamp=2_000_000_001, model="m")
     raw = messages.typestore().serialize_cdr(message, messages.INSTANCES)
@@ -120,7 +119,8 @@ def test_answers_survive_the_wire(hidden, visible, ids, score):
     assert back.instance == answer.instance
     assert back.completion.amodal == completion.amodal
     assert (back.inferred_at, back.occluders) == (answer.inferred_at, answer.occluders)
-    assert (back.completion.source, back.completion.score) == (Source.INFERRED, score)
+    assert (back.completion.source, back.completion.expected_iou) == (Source.INFERRED, iou)
+    assert back.completion.possible == possible
     assert math.isnan(back.completion.agreement)
 
 

@@ -27,7 +27,7 @@ def truth_bag(folder: Path, count: int = 3) -> Path:
 
 
 def answer(instance: Instance, amodal: MaskRegion, source: Source, stamp: int) -> Answer:
-    return Answer(instance, Completion(instance.visible, amodal, SHAPE, source, score=1.0), stamp)
+    return Answer(instance, Completion(instance.visible, amodal, SHAPE, source), stamp)
 
 
 def answer_bag(folder: Path, count: int = 3, name: str = "answers", first: int = START, topic: str = ANSWERS) -> Path:

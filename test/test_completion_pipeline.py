@@ -47,7 +47,8 @@ def test_every_reading_completes_an_object(request, model, reading, occluders):
     (result,) = request.getfixturevalue(model).complete(image, [disc], [box], reading=reading, occluders=occluders)
     assert result.source is Source.INFERRED
     assert result.amodal.contains(result.visible) and result.visible == MaskRegion.from_full(disc)
-    assert 0 <= result.occlusion_ratio <= 1 and 0 <= result.truncation_ratio <= 1 and 0 <= result.score <= 1
+    assert 0 <= result.occlusion_ratio <= 1 and 0 <= result.truncation_ratio <= 1
+    assert result.possible.contains(result.amodal)
     assert result.occluders == (1,)
     if occluders == "instances":
         hidden = (result.amodal - result.visible).clip(*disc.shape)
@@ -143,7 +144,6 @@ def test_a_batch_equals_one_by_one_and_order_does_not_matter(pipeline):
     for k in range(4):
         assert together[k].amodal.iou(alone[k].amodal) > 0.98
         assert together[order[k]].amodal.iou(permuted[k].amodal) > 0.98
-        assert together[order[k]].score == pytest.approx(permuted[k].score, abs=0.02)
 
 
 def test_a_seed_fixes_the_mask(pipeline):

@@ -49,7 +49,7 @@ class Model:
                 if should_stop():
                     raise RuntimeError("interrupted")
                 time.sleep(0.001)
-            done = replace(surroundings.geometric(i), source=Source.INFERRED, score=0.9)
+            done = replace(surroundings.geometric(i), source=Source.INFERRED, expected_iou=0.9)
             results.append(self.outcome(done))
         return results
 

@@ -17,7 +17,8 @@ from amodal_ros.live.tracks import Tracks
 from amodal_ros.scene import Frame, Instance, MaskRegion, Source, Surroundings
 
 SECOND = 1_000_000_000
-HIDDEN = (Source.GEOMETRIC, Source.INFERRED, Source.PROPAGATED)
+MOVED = (Source.PROPAGATED, Source.REMEMBERED)
+HIDDEN = (Source.GEOMETRIC, Source.INFERRED, *MOVED)
 
 
 def replay(session: LiveSession, shots, instance_id: int):
@@ -39,7 +40,9 @@ def _check(answer, i, surroundings, frame):
     assert completion.amodal.contains(completion.visible)
     hidden = completion.amodal - completion.visible
     assert surroundings.feasible(i, hidden.box).contains(hidden), "hidden parts lie under what can hide them"
-    assert (answer.inferred_at < frame.stamp) == (completion.source is Source.PROPAGATED)
+    assert (answer.inferred_at < frame.stamp) == (completion.source in MOVED)
+    assert completion.possible.contains(completion.amodal)
+    assert completion.source not in MOVED or 0.0 <= completion.expected_iou <= 1.0
     assert (completion.source is Source.UNOCCLUDED) == surroundings.unoccluded(i)
     assert set(answer.occluders) == {frame.instances[j].id for j in surroundings.occluders(i)}
 
@@ -57,7 +60,7 @@ def test_an_object_seen_whole_is_remembered_while_a_bus_hides_it():
     whole = [a for a, _ in answers if a.completion.source is Source.UNOCCLUDED]
     hidden = [k for k, (a, t) in enumerate(answers) if a.completion.visible.area < 0.7 * t.area]
     assert len(whole) > 5 and len(hidden) > 5
-    assert all(answers[k][0].completion.source is Source.PROPAGATED for k in hidden)
+    assert all(answers[k][0].completion.source is Source.REMEMBERED for k in hidden)
     assert min(inside_iou(*answers[k]) for k in hidden) > 0.85
     forgetful = replay(LiveSession(Oracle(shots), in_line=0, tracks=Tracks(max_tracks=0)), shots, 1)
     gains = [inside_iou(*answers[k]) - inside_iou(*forgetful[k]) for k in hidden]
@@ -100,7 +103,7 @@ def test_an_object_that_leaves_and_comes_back_is_known_again():
     shots = edited(passing(26), lambda k, i: None if i.id == 1 and 10 <= k < 14 else i)
     answers = replay(LiveSession(Oracle(shots), in_line=0), shots, 1)[10:]
     back = [(a, t) for a, t in answers if 0.15 < a.completion.visible.area / t.area < 0.8]
-    assert back and all(a.completion.source is Source.PROPAGATED for a, _ in back)
+    assert back and all(a.completion.source is Source.REMEMBERED for a, _ in back)
     assert min(inside_iou(a, t) for a, t in back) > 0.8
 
 
@@ -169,7 +172,7 @@ def test_masks_that_flicker_by_a_few_pixels_keep_their_memory():
 
 def test_a_clock_that_jumps_back_clears_the_memory_and_jitter_does_not():
     shots = passing()
-    for back, expected in ((SECOND // 20, Source.PROPAGATED), (20 * SECOND, Source.GEOMETRIC)):
+    for back, expected in ((SECOND // 20, Source.REMEMBERED), (20 * SECOND, Source.GEOMETRIC)):
         session = LiveSession(Oracle(shots), in_line=0)
         for frame, _ in shots[:16]:
             session.answer(frame)  # the bus is over the car by then

@@ -132,5 +132,5 @@ def test_the_planner_example_reads_masks_age_source_and_ratio():
     with graph() as (_, peer), process(str(EXAMPLE)) as running:
         stamps = itertools.count(1)
         line = running.line("object 7", meanwhile=lambda: peer.ask(next(stamps)))
-        assert "% hidden" in line and "estimate, 0.00 s old, hidden by [9]" in line
-        assert "object 9: 0% hidden (0 px), as seen" in running.line("object 9")
+        assert "% hidden" in line and "estimate, 0.00 s old" in line and "hidden by [9]" in line
+        assert "object 9: 0% hidden (0 px, at most 0), as seen" in running.line("object 9")

@@ -155,12 +155,18 @@ def test_geometric_answers(masks: list[MaskRegion], mode: str) -> None:
         assert answer.amodal.clip(*FRAME) == answer.amodal  # nothing is known to lie outside
         assert convex_hull(mine).contains(answer.amodal)
         assert (mine | surroundings.feasible(i, BOX)).contains(answer.amodal)
-        assert 0.0 <= answer.occlusion_ratio <= 1.0 and answer.truncation_ratio == 0.0
+        assert (mine | surroundings.feasible(i, answer.possible.box)).contains(answer.possible)
+        assert answer.possible.contains(answer.amodal)
+        assert answer.source is Source.VISIBLE_ONLY or 0.0 <= answer.occlusion_ratio <= 1.0
+        if mine.touches_edge(*FRAME):
+            assert math.isnan(answer.truncation_ratio), "how far it goes on outside was not estimated"
+        else:
+            assert answer.truncation_ratio == 0.0
         if mine:
-            assert answer.score == surroundings.score(i, answer.amodal) == surroundings.score(i, mine) == 1.0
+            assert surroundings.score(i, answer.amodal) == surroundings.score(i, mine) == 1.0
             assert answer.source == (Source.UNOCCLUDED if surroundings.unoccluded(i) else Source.GEOMETRIC)
         else:
-            assert answer.source == Source.VISIBLE_ONLY and math.isnan(answer.score)
+            assert answer.source == Source.VISIBLE_ONLY and math.isnan(answer.occlusion_ratio)
 
 
 @given(crowds(), arrays(bool, (20, 20)), st.integers(-10, WIDTH), st.integers(-10, HEIGHT))

@@ -99,7 +99,7 @@ def _truth_answers(frame: BagFrame, stamp: int) -> Iterator[Answer]:
         visible = MaskRegion.from_full(frame.labels == truth.id)
         if visible:
             completion = Completion(
-                visible, truth.amodal | visible, frame.image.shape[:2], Source.GROUND_TRUTH, score=1.0
+                visible, truth.amodal | visible, frame.image.shape[:2], Source.GROUND_TRUTH, expected_iou=1.0
             )
             yield Answer(Instance(truth.id, visible, truth.class_id), completion, stamp)
 

@@ -5,6 +5,7 @@ Field names are those of ROS, so what reads a message here reads one of rclpy's 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -95,7 +96,16 @@ def answers_of(message: Any) -> list[Answer]:
     answers = []
     for entry in message.instances:
         visible, amodal = mask_to_region(entry.visible), mask_to_region(entry.amodal)
-        completion = Completion(visible, amodal, shape, Source(entry.source), entry.score, entry.agreement)
+        completion = Completion(
+            visible,
+            amodal,
+            shape,
+            Source(entry.source),
+            entry.expected_iou,
+            mask_to_region(entry.possible),
+            entry.agreement,
+            estimates_outside=not math.isnan(entry.truncation_ratio),
+        )
         instance = Instance(entry.id, visible, entry.class_id)
         answers.append(
             Answer(instance, completion, nanoseconds(entry.inferred_at), tuple(int(i) for i in entry.occluders))
@@ -127,12 +137,13 @@ def _instance(answer: Answer) -> Any:
         class_id=answer.instance.class_id,
         visible=_mask(done.visible),
         amodal=_mask(done.amodal),
+        possible=_mask(done.possible),
         occlusion_ratio=done.occlusion_ratio,
         truncation_ratio=done.truncation_ratio,
         touches_edge=done.touches_edge,
         source=int(done.source),
         inferred_at=_time(answer.inferred_at),
-        score=done.score,
+        expected_iou=done.expected_iou,
         agreement=done.agreement,
         occluders=np.array(answer.occluders, np.uint32),
     )

@@ -141,12 +141,13 @@ def write_results(out: Path, image: np.ndarray, answers: Sequence[Answer], args:
                 "id": answer.instance.id,
                 "mask": name,
                 "source": done.source.name,
-                "occlusion_ratio": round(done.occlusion_ratio, 4),
-                "truncation_ratio": round(done.truncation_ratio, 4),
-                "score": _number(done.score),
+                "occlusion_ratio": _number(done.occlusion_ratio),
+                "truncation_ratio": _number(done.truncation_ratio),
+                "expected_iou": _number(done.expected_iou),
                 "agreement": _number(done.agreement),
                 "occluders": list(answer.occluders),
                 "amodal_box": list(done.amodal.trim().box),
+                "possible_box": list(done.possible.trim().box),
             }
         )
         if done.trace is not None:
@@ -160,16 +161,20 @@ def write_results(out: Path, image: np.ndarray, answers: Sequence[Answer], args:
 
 
 def print_table(answers: Sequence[Answer]) -> None:
-    print(f"{'id':>6}  {'source':<12} {'occluded':>8} {'cut off':>8} {'score':>6}  occluders", file=sys.stdout)
+    print(f"{'id':>6}  {'source':<12} {'occluded':>8} {'cut off':>8} {'IoU':>6}  occluders", file=sys.stdout)
     for answer in answers:
         done = answer.completion
         beyond = len(done.occluders) - len(answer.occluders)  # context masks have no id
         hidden_by = ", ".join([*map(str, answer.occluders), *["context"] * bool(beyond)]) or "-"
         print(
             f"{answer.instance.id:>6}  {done.source.name:<12} "
-            f"{done.occlusion_ratio:>8.0%} {done.truncation_ratio:>8.0%} "
-            f"{done.score:>6.2f}  {hidden_by}"
+            f"{_shown(done.occlusion_ratio, '.0%'):>8} {_shown(done.truncation_ratio, '.0%'):>8} "
+            f"{_shown(done.expected_iou, '.2f'):>6}  {hidden_by}"
         )
+
+
+def _shown(value: float, form: str) -> str:
+    return "-" if math.isnan(value) else format(value, form)
 
 
 def _number(value: float) -> float | None:

@@ -370,24 +370,25 @@ def _conclude(tasks: list[_Task], surroundings: Surroundings, settings: Settings
     i = tasks[0].index
     geometric = surroundings.geometric(i)
     if any(t.failed for t in tasks):
-        mask = surroundings.masks[i]
-        return dataclasses.replace(
-            geometric, amodal=mask, source=Source.VISIBLE_ONLY, score=surroundings.score(i, mask)
-        )
+        return dataclasses.replace(geometric, amodal=surroundings.masks[i], source=Source.VISIBLE_ONLY)
     amodal, agreement = majority([admissible(t.guess, surroundings, i, settings) for t in tasks])
     if settings.keep_visible:
         amodal = amodal | surroundings.masks[i]
     if settings.keep_hull:
         amodal = amodal | geometric.amodal
-    score = float(np.mean([t.score for t in tasks]))
-    answer = dataclasses.replace(
-        geometric, amodal=amodal, source=Source.INFERRED, score=score, agreement=agreement, trace=tasks[0].trace
-    )
     if tasks[0].trace is not None:
         tasks[0].trace.amodal = tasks[0].crop.mask(amodal)
-    if score < settings.fallback:
+    if float(np.mean([t.score for t in tasks])) < settings.fallback:
         return dataclasses.replace(geometric, trace=tasks[0].trace)
-    return answer
+    return dataclasses.replace(
+        geometric,
+        amodal=amodal,
+        source=Source.INFERRED,
+        possible=surroundings.possible(i, amodal),
+        agreement=agreement,
+        estimates_outside=True,
+        trace=tasks[0].trace,
+    )
 
 
 def _to_device(arrays: list[np.ndarray], backend: Backend) -> torch.Tensor:

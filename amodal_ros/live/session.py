@@ -62,7 +62,7 @@ class LiveSession:
     """Answers every object of every frame in bounded time from memory; a worker spends the compute behind it.
 
     Each answer is UNOCCLUDED, INFERRED (completed on this image), PROPAGATED (completed earlier and moved with the
-    object) or GEOMETRIC (no completion explains the object yet).
+    object), REMEMBERED (a better view from earlier, moved) or GEOMETRIC (nothing remembered explains the object).
 
     Args:
         pipeline: completes objects; shared with nobody else while the session runs.
@@ -183,9 +183,19 @@ class LiveSession:
         shape = track.best() if track and completion.source is not Source.UNOCCLUDED else None
         if shape is not None and (shape.source is Source.INFERRED or shape.stamp != frame.stamp):
             visible = surroundings.masks[i]
-            source = Source.INFERRED if shape.stamp == frame.stamp else Source.PROPAGATED
+            source = shape.source
+            if shape.stamp != frame.stamp:
+                source = Source.PROPAGATED if source is Source.INFERRED else Source.REMEMBERED
             amodal = (visible | shape.hidden).connected_to(visible)
-            completion = replace(completion, amodal=amodal, source=source, score=shape.score, agreement=shape.agreement)
+            completion = replace(
+                completion,
+                amodal=amodal,
+                source=source,
+                expected_iou=min(1.0, max(0.0, shape.value(frame.stamp))),
+                possible=surroundings.possible(i, amodal),
+                agreement=shape.agreement,
+                estimates_outside=shape.estimates_outside or not visible.touches_edge(*frame.shape),
+            )
             stamp = shape.stamp
         ids = tuple(frame.instances[j].id for j in completion.occluders)
         return Answer(frame.instances[i], completion, stamp, ids)

@@ -46,6 +46,7 @@ class Shape:
         score: how well it explains the known pixels of the latest image, in [0, 1].
         pose: from that image to the latest one.
         agreement: among the completion's samples, NaN if one was drawn.
+        estimates_outside: whether it says how far the object goes on outside the frame.
         moved: `amodal` moved to the latest image, neither cut nor united with what is visible there.
         hidden: the part of `moved` that can be hidden there.
     """
@@ -59,6 +60,7 @@ class Shape:
     moved: MaskRegion = field(default_factory=MaskRegion.empty)
     hidden: MaskRegion = field(default_factory=MaskRegion.empty)
     agreement: float = math.nan
+    estimates_outside: bool = True
     fitted: bool = False
     strikes: int = 0
 
@@ -286,8 +288,8 @@ class Tracks:
             return
         amodal = completion.amodal
         worth = 1.0 - GUESS * request.cut
-        shape = Shape(request.stamp, completion.source, amodal, worth, completion.score, request.pose)
-        shape.agreement = completion.agreement
+        shape = Shape(request.stamp, completion.source, amodal, worth, pose=request.pose)
+        shape.agreement, shape.estimates_outside = completion.agreement, completion.estimates_outside
         if request.stamp == track.stamp:
             shape.moved = shape.hidden = amodal
         # On an image that has passed it waits for the next one, where it is moved and judged.
@@ -306,7 +308,9 @@ def _remember_view(track: Track, geometric: Completion, hull: bool) -> None:
         return
     track.shapes = [s for s in track.shapes if s.source is Source.INFERRED or s in better]
     amodal = geometric.amodal if hull else geometric.visible
-    track.add(Shape(track.stamp, geometric.source, amodal, worth, moved=amodal, hidden=amodal))
+    shape = Shape(track.stamp, geometric.source, amodal, worth, moved=amodal, hidden=amodal)
+    shape.estimates_outside = geometric.estimates_outside
+    track.add(shape)
 
 
 def _follow(track: Track, seen: Sighting, surroundings: Surroundings, i: int) -> None:

@@ -22,6 +22,7 @@ class Source(IntEnum):
     GEOMETRIC = 4  # the bounded hull, no model
     VISIBLE_ONLY = 5  # too small, or the completion failed: amodal = visible
     GROUND_TRUTH = 6
+    REMEMBERED = 7  # a better view from an earlier image, without the model, moved with the object
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,12 @@ class Completion:
         amodal: the whole object; contains `visible`, may leave the frame.
         frame_shape: (height, width) of the frame that the ratios refer to.
         source: where `amodal` comes from.
-        score: agreement with the known pixels in [0, 1] (see `scene.occluders.Surroundings.score`).
+        expected_iou: estimate of the IoU of `amodal` with the true whole object, in [0, 1]; NaN if unknown.
+        possible: where the object can be, for safety; `amodal` is added to it, so that it contains it always.
         agreement: mean IoU of the samples with their majority in [0, 1]; NaN if one was drawn.
         occluders: which masks can be in front: positions in the call's ``[*visible, *context]``.
+        estimates_outside: whether `amodal` says how far the object goes on outside the frame. What reaches the edge
+            and was not completed does not.
         trace: what the method did on the way, when asked for (`completion.trace.Trace`).
     """
 
@@ -43,20 +47,30 @@ class Completion:
     amodal: MaskRegion
     frame_shape: tuple[int, int]
     source: Source
-    score: float = math.nan
+    expected_iou: float = math.nan
+    possible: MaskRegion = field(default_factory=MaskRegion.empty)
     agreement: float = math.nan
     occluders: tuple[int, ...] = ()
+    estimates_outside: bool = True
     trace: Any = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.possible.contains(self.amodal):
+            object.__setattr__(self, "possible", self.possible | self.amodal)
 
     @property
     def occlusion_ratio(self) -> float:
-        """1 - |V| / |A inside the frame|, in [0, 1]: what other things hide."""
+        """1 - |V| / |A inside the frame|, in [0, 1]: what other things hide. NaN where it was not estimated."""
+        if self.source is Source.VISIBLE_ONLY:
+            return math.nan
         inside = self.amodal.clip(*self.frame_shape).area
         return 1.0 - min(1.0, self.visible.area / inside) if inside else 0.0
 
     @property
     def truncation_ratio(self) -> float:
-        """|A outside the frame| / |A|, in [0, 1]: what the frame's edge cuts off."""
+        """|A outside the frame| / |A|, in [0, 1]: what the frame's edge cuts off. NaN where it was not estimated."""
+        if not self.estimates_outside:
+            return math.nan
         whole = self.amodal.area
         return 1.0 - self.amodal.clip(*self.frame_shape).area / whole if whole else 0.0
 
@@ -109,7 +123,7 @@ class Answer:
 
     Attributes:
         instance: whom the answer is for.
-        completion: its masks, ratios, source and score; `completion.occluders` are positions in the frame's list.
+        completion: its masks, ratios, source and expected IoU; its `occluders` are positions in the frame's list.
         inferred_at: stamp in nanoseconds of the image that the amodal shape rests on.
         occluders: ids of the instances that can be in front.
     """

@@ -6,6 +6,7 @@ A hidden part must be hidden by something: another object, the frame's edge, or 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Literal, get_args
@@ -18,6 +19,9 @@ from amodal_ros.scene.mask import MaskRegion
 from amodal_ros.scene.order import SLOPPY, in_front
 
 Occluders = Literal["instances", "any", "off"]
+
+#: How far the truth can lie beyond a guess, in units of the guess's size (the root of its area).
+REACH = 0.25
 
 
 class Surroundings:
@@ -107,19 +111,33 @@ class Surroundings:
         both = guess.overlap(mask)
         return both / (known + mask.area - both)
 
+    def possible(self, i: int, amodal: MaskRegion) -> MaskRegion:
+        """Where object i can be if `amodal` is the best guess: what is feasible within reach of it, and the guess."""
+        reach = math.ceil(REACH * math.sqrt(amodal.area))
+        near = amodal.grow(reach)
+        return amodal | (near & self.feasible(i, near.box)).connected_to(amodal.grow(1))
+
     def geometric(self, i: int) -> Completion:
         """Object i's answer without any model.
 
-        VISIBLE_ONLY for an empty mask, UNOCCLUDED where nothing can hide the object, else the bounded hull. Its score
-        is 1 by construction: it contains V and leaves V only within F.
+        VISIBLE_ONLY for an empty mask, UNOCCLUDED where nothing can hide the object, else the bounded hull. It says
+        nothing about what lies outside the frame.
         """
         mask = self.masks[i]
         if not mask.area:
             return Completion(mask, mask, self.frame_shape, Source.VISIBLE_ONLY)
         if self.unoccluded(i):
-            return Completion(mask, mask, self.frame_shape, Source.UNOCCLUDED, score=1.0)
+            return Completion(mask, mask, self.frame_shape, Source.UNOCCLUDED)
         amodal = self.bounded_hull(i)
-        return Completion(mask, amodal, self.frame_shape, Source.GEOMETRIC, score=1.0, occluders=self.occluders(i))
+        return Completion(
+            mask,
+            amodal,
+            self.frame_shape,
+            Source.GEOMETRIC,
+            possible=self.possible(i, amodal),
+            occluders=self.occluders(i),
+            estimates_outside=not mask.touches_edge(*self.frame_shape),
+        )
 
     def grown(self, i: int) -> MaskRegion:
         """Mask i with room for a sloppy outline."""

@@ -24,6 +24,7 @@ WORDS = {
     Source.GEOMETRIC: "hull",
     Source.VISIBLE_ONLY: "seen only",
     Source.GROUND_TRUTH: "truth",
+    Source.REMEMBERED: "seen before",
 }
 
 
@@ -100,7 +101,7 @@ def _labels(canvas: np.ndarray, answers: Sequence[Answer]) -> None:
 def _text(answer: Answer) -> str:
     done = answer.completion
     words = [str(answer.instance.id), answer.instance.class_id]
-    if done.occlusion_ratio >= 0.005:
+    if done.occlusion_ratio >= 0.005:  # not where it was not estimated (NaN)
         words.append(f"{100 * done.occlusion_ratio:.0f}%")
     words.append(WORDS[done.source])
     return " ".join(word for word in words if word)
