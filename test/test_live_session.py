@@ -124,7 +124,7 @@ def test_swapped_ids_do_not_swap_shapes():
     session = LiveSession(Oracle(shots), in_line=0)
     for instance_id in (1, 2):
         before, after = replay(LiveSession(Oracle(shots), in_line=0), swap, instance_id)[19:21]
-        assert before[0].completion.source is Source.PROPAGATED
+        assert before[0].completion.source is Source.REMEMBERED
         assert after[0].completion.source is Source.GEOMETRIC, "nothing is known of the object that has this id now"
     replay(session, swap, 1)
     assert session.diagnostics()["identity_jumps"] == 2
@@ -141,7 +141,7 @@ def test_an_id_reused_for_another_object_starts_afresh():
 
     reused = edited(shots, one_id)
     answers = replay(LiveSession(Oracle(shots), in_line=0), reused, 1)
-    assert answers[19][0].completion.source is Source.PROPAGATED
+    assert answers[19][0].completion.source is Source.REMEMBERED
     since = shots[20][0].stamp
     assert all(a.inferred_at >= since for a, _ in answers[20:]), "nothing of the red car is left"
 
