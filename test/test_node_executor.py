@@ -16,12 +16,12 @@ from amodal_ros.node.executor import NodeExecutor  # noqa: E402
 
 
 @contextmanager
-def spun():
+def spun(failed=pytest.fail):
     """A node, the group of its slow callbacks, and an executor that nobody spins yet."""
     context = rclpy.Context()
     rclpy.init(context=context)
     node, slow = rclpy.create_node("spun", context=context), MutuallyExclusiveCallbackGroup()
-    executor = NodeExecutor([slow], context=context)
+    executor = NodeExecutor([slow], failed=failed, context=context)
     executor.add_node(node)
     try:
         yield node, slow, executor
@@ -58,15 +58,56 @@ def test_fast_callbacks_go_on_while_a_slow_one_runs_and_shutdown_waits_for_it():
 
 
 @pytest.mark.parametrize("is_slow", [False, True])
-def test_what_a_callback_raises_comes_out_of_spinning(is_slow):
-    with spun() as (node, slow, executor):
+def test_what_a_callback_raises_is_told_and_the_next_one_runs(is_slow):
+    told, calls = [], []
+    with spun(told.append) as (node, slow, executor):
 
         def fail() -> None:
+            calls.append(1)
             raise ValueError("no")
 
-        node.create_timer(0.0, fail, callback_group=slow if is_slow else None)
-        with pytest.raises(ValueError, match="no"):
-            spin_until(executor, lambda: False)
+        node.create_timer(0.001, fail, callback_group=slow if is_slow else None)
+        spin_until(executor, lambda: len(told) > 2)
+    assert all(str(error) == "no" for error in told) and len(calls) >= 3
+
+
+@pytest.mark.parametrize("is_slow", [False, True])
+def test_a_message_that_could_not_be_taken_does_not_close_its_topic(is_slow, monkeypatch):
+    told, calls, failures = [], [], [MemoryError(), MemoryError()]
+    with spun(told.append) as (node, slow, executor):
+        take = executor._take_timer
+
+        def take_without_memory(timer):
+            if failures:
+                raise failures.pop()
+            return take(timer)
+
+        monkeypatch.setattr(executor, "_take_timer", take_without_memory)
+        node.create_timer(0.001, lambda: calls.append(1), callback_group=slow if is_slow else None)
+        spin_until(executor, lambda: len(calls) > 2)
+    assert [type(error) for error in told] == [MemoryError] * 2
+
+
+def test_spinning_outlives_a_moment_without_memory_and_starts_no_thread(monkeypatch):
+    calls, told = [], []
+    with spun(told.append) as (node, slow, executor):
+        monkeypatch.setattr(threading.Thread, "start", lambda thread: pytest.fail("a thread was made"))
+        wait, failures = executor.wait_for_ready_callbacks, [MemoryError()]
+
+        def wait_without_memory(*args):
+            if failures:
+                raise failures.pop()
+            return wait(*args)
+
+        def work() -> None:
+            calls.append(1)
+            if len(calls) > 2:
+                executor.stop()
+
+        monkeypatch.setattr(executor, "wait_for_ready_callbacks", wait_without_memory)
+        node.create_timer(0.001, work, callback_group=slow)
+        executor.spin()
+    assert len(calls) > 2 and len(told) == 1
 
 
 def test_a_slow_callback_runs_once_at_a_time():

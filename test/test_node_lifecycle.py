@@ -84,6 +84,32 @@ def test_a_model_that_does_not_load_fails_activate_and_gives_memory_back():
         peer.ask(SECOND)
 
 
+def test_an_activation_that_fails_half_way_leaves_nothing_behind(capfd):
+    answerer = Scripted()
+    override = {"qos_overrides./instance_mask.subscription.reliability": "perfect"}
+    with graph(answerer, active=False, autostart=False, **override) as (node, peer):
+        assert peer.change(Transition.TRANSITION_CONFIGURE)
+        for _ in range(2):
+            assert not peer.change(Transition.TRANSITION_ACTIVATE, deadline=5.0)
+            assert peer.state() == "inactive"
+            assert not node.get_subscriptions_info_by_topic("/image")
+        assert answerer.calls == ["start", "stop"] * 2
+        assert peer.set("occluders", "any").successful  # as in every inactive node
+        assert peer.change(Transition.TRANSITION_CLEANUP) and peer.state() == "unconfigured"
+    assert "perfect" in capfd.readouterr().err
+
+
+def test_a_lifecycle_manager_finds_an_autostarted_node_configured_and_active():
+    with graph() as (_, peer):
+        assert peer.change(Transition.TRANSITION_CONFIGURE) and peer.state() == "active"
+        assert peer.change(Transition.TRANSITION_ACTIVATE) and peer.state() == "active"
+        peer.ask(SECOND)
+        assert not peer.change(Transition.TRANSITION_CLEANUP)  # an active node cannot be cleaned up, as ever
+    with graph(active=False, autostart=False) as (_, peer):
+        assert peer.change(Transition.TRANSITION_CONFIGURE)
+        assert not peer.change(Transition.TRANSITION_CONFIGURE)  # nobody but the manager has done it
+
+
 def test_services_answer_while_a_completion_runs_and_deactivate_interrupts_it():
     answerer, running = Scripted(), threading.Event()
 

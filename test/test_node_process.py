@@ -128,6 +128,24 @@ def test_the_executable_stops_on_interrupt_and_refuses_bad_values():
         assert running.popen.wait(30) == 2
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("moment", "gap"), [(0.5, None), (1.0, None), (0.7, 0.0), (None, 0.0), (None, 0.05)])
+def test_one_or_two_signals_at_any_moment_end_the_node_quietly(number, moment, gap):
+    """`moment`: seconds after the start, None: once active; `gap`: seconds to the second signal."""
+    with process("-m", "amodal_ros.node.main", "--ros-args", "-p", "model:=geometric") as running:
+        if moment is None:
+            running.line("active: model geometric")
+        else:
+            time.sleep(moment)
+        running.popen.send_signal(number)
+        if gap is not None:
+            time.sleep(gap)
+            running.popen.send_signal(number)
+        code = running.popen.wait(DEADLINE)
+    assert code in ((0,) if gap is None else (0, 130)), running.lines
+    assert not [line for line in running.lines if "Traceback" in line or "Error" in line], running.lines
+
+
 def test_the_planner_example_reads_masks_age_source_and_ratio():
     with graph() as (_, peer), process(str(EXAMPLE)) as running:
         stamps = itertools.count(1)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
+import traceback
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
@@ -58,6 +63,8 @@ class AmodalNode(LifecycleNodeMixin, Node):
         self._transitions, self._reports = MutuallyExclusiveCallbackGroup(), MutuallyExclusiveCallbackGroup()
         self.slow = (self._transitions, self._reports)  #: for `NodeExecutor`
         LifecycleNodeMixin.__init__(self, callback_group=self._transitions)
+        self._change_state = self._service_change_state.callback
+        self._service_change_state.callback = self._on_change_state
         self._inputs = MutuallyExclusiveCallbackGroup()
         self._settings = parameters.declare(self)
         self.add_on_set_parameters_callback(self._on_parameters)
@@ -66,6 +73,8 @@ class AmodalNode(LifecycleNodeMixin, Node):
         self.intake = Intake(TOPICS, self._on_drop)  #: what came in and what became of it
         self._timings = Timings()
         self._qos_incompatible: Counter[str] = Counter()
+        self._ending = threading.Event()
+        self._failures = 0  #: callbacks that raised
         self._loaded: answerers.Loaded | None = None
         self._worker: Worker | None = None
         self._input_subscriptions: list = []
@@ -84,35 +93,38 @@ class AmodalNode(LifecycleNodeMixin, Node):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Check parameters and files; make the publishers."""
-        try:
+
+        def configure() -> TransitionCallbackReturn:
             self._prepare(self._settings, lambda: self._settings)
             self._instances = self.create_lifecycle_publisher(AmodalInstanceArray, "~/instances", _qos("reliable", 5))
             self._overlay = self.create_lifecycle_publisher(Image, "~/overlay", _qos("reliable", 1))
-            return super().on_configure(state)
-        except Exception as error:
-            self.get_logger().error(f"cannot configure: {error}")
-            return FAILURE
+            return LifecycleNodeMixin.on_configure(self, state)
+
+        return self._attempt("configure", configure, self._unpublish)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and listen."""
-        try:
+
+        def activate() -> TransitionCallbackReturn:
             self._join(HANDOVER)
-            loaded = self._prepare(self._settings, lambda: self._settings)()
-            if not self.context.ok():  # the process was told to end while the model loaded
-                loaded.free()
-                return FAILURE
-            try:
-                loaded.answerer.start()
-            except Exception:
-                loaded.free()
-                raise
-            super().on_activate(state)
+            self._loaded = loaded = self._prepare(self._settings, lambda: self._settings)()
+            if self._ending.is_set() or not self.context.ok():
+                raise RuntimeError("the process was told to end while the model loaded")
+            loaded.answerer.start()
+            if LifecycleNodeMixin.on_activate(self, state) != SUCCESS:
+                raise RuntimeError("a publisher cannot be activated")
             self._listen(loaded)
-        except Exception as error:
-            self.get_logger().error(f"cannot activate: {error}")
-            return FAILURE
-        self.get_logger().info(f"active: model {loaded.answerer.name}, device {loaded.device}")
-        return SUCCESS
+            self.get_logger().info(f"active: model {loaded.answerer.name}, device {loaded.device}")
+            return SUCCESS
+
+        def undo() -> None:
+            if self._worker is None and self._loaded is not None:
+                self._loaded.answerer.stop()
+                self._loaded.free()
+            self._fall_silent()
+            LifecycleNodeMixin.on_deactivate(self, state)
+
+        return self._attempt("activate", activate, undo)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop listening, interrupt what runs, give the model's memory back."""
@@ -130,14 +142,57 @@ class AmodalNode(LifecycleNodeMixin, Node):
         self._unpublish()
         return SUCCESS
 
-    def close(self) -> None:
-        """End the worker before the process does, without any transition."""
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """A transition failed half-way: back to unconfigured, with nothing left of it."""
+        self.get_logger().error("a transition failed; the node is unconfigured")
+        return self.on_shutdown(state)
+
+    def end(self) -> None:
+        """Have what runs come to its end: the process will."""
+        self._ending.set()
+        if self._worker is not None:
+            self._worker.interrupt()
+
+    def close(self, seconds: float = HANDOVER) -> bool:
+        """End the worker before the process does, without any transition; False where it has not ended in time."""
+        self.end()
         self._fall_silent()
-        self._join(HANDOVER)
+        try:
+            self._join(seconds)
+        except RuntimeError:
+            return False
+        return True
+
+    def _attempt(
+        self, what: str, change: Callable[[], TransitionCallbackReturn], undo: Callable[[], object]
+    ) -> TransitionCallbackReturn:
+        """A transition that takes back all that it did where it fails."""
+        try:
+            return change()
+        except Exception as error:
+            if not self._ending.is_set():
+                self.get_logger().error(f"cannot {what}: {error}")
+        undo()
+        return FAILURE
+
+    def _on_change_state(self, request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
+        """With `autostart` what a lifecycle manager asks for has been done already: that is success, no error."""
+        done = {Transition.TRANSITION_CONFIGURE: ("inactive", "active"), Transition.TRANSITION_ACTIVATE: ("active",)}
+        names = {"configure": Transition.TRANSITION_CONFIGURE, "activate": Transition.TRANSITION_ACTIVATE}
+        wanted = names.get(request.transition.label, request.transition.id)
+        state = self._state_machine.current_state[1]
+        if self._settings.autostart and state in done.get(wanted, ()):
+            self.get_logger().info(f"{request.transition.label or wanted}: done by autostart, the node is {state}")
+            response.success = True
+            return response
+        return self._change_state(request, response)
 
     def _start(self) -> None:
         self._starter.cancel()
-        if not (self.trigger_configure() == SUCCESS and self.trigger_activate() == SUCCESS) and self.context.ok():
+        steps = {"unconfigured": self.trigger_configure, "inactive": self.trigger_activate}
+        while (step := steps.pop(self._state_machine.current_state[1], None)) is not None and step() == SUCCESS:
+            pass
+        if self._state_machine.current_state[1] != "active" and not self._ending.is_set() and self.context.ok():
             name = self.get_fully_qualified_name()
             self.get_logger().warn(
                 f"not active; mend the cause, then: ros2 lifecycle set {name} configure (and activate)"
@@ -169,6 +224,7 @@ class AmodalNode(LifecycleNodeMixin, Node):
         if self._worker is not None:
             self._worker.interrupt()
             self._worker.join(PATIENCE)
+        self._loaded = None  # the worker frees it, and nobody else may keep the model's memory
 
     def _join(self, seconds: float) -> None:
         if self._worker is not None:
@@ -210,15 +266,15 @@ class AmodalNode(LifecycleNodeMixin, Node):
         self._input_subscriptions.append(subscription)
 
     def _publish(self, image: Image, frame: Frame, answers: list[Answer]) -> None:
-        assert self._loaded is not None and self._instances is not None
-        name = self._loaded.answerer.name
-        self._instances.publish(instances_message(image.header, frame.shape, name, answers))
+        loaded, publisher = self._loaded, self._instances
+        if loaded is not None and publisher is not None:  # else the node has become inactive meanwhile
+            publisher.publish(instances_message(image.header, frame.shape, loaded.answerer.name, answers))
 
     def _show(self, image: Image, frame: Frame, answers: list[Answer]) -> None:
-        assert self._overlay is not None
-        if self._overlay.get_subscription_count():
+        overlay = self._overlay
+        if overlay is not None and overlay.get_subscription_count():
             with self._timings.measure("overlay"):
-                self._overlay.publish(image_message(image.header, draw_overlay(frame.image, answers)))
+                overlay.publish(image_message(image.header, draw_overlay(frame.image, answers)))
 
     # --- parameters -----------------------------------------------------------------------------------------
 
@@ -231,6 +287,13 @@ class AmodalNode(LifecycleNodeMixin, Node):
         return SetParametersResult(successful=True)
 
     # --- telling --------------------------------------------------------------------------------------------
+
+    def note_failure(self, error: Exception) -> None:
+        """A callback raised; for `NodeExecutor`."""
+        self._failures += 1
+        if not self._ending.is_set():
+            text = "".join(traceback.format_exception(error)).strip()
+            self._log.warn(f"failure.{type(error).__name__}", f"a callback failed, the node goes on: {text}")
 
     def _on_drop(self, topic: str, reason: str, text: str) -> None:
         if text:

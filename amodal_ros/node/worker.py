@@ -8,6 +8,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 
+from amodal_ros.live.answerer import Answerer
 from amodal_ros.node.answerers import Loaded
 from amodal_ros.node.frames import frame_of
 from amodal_ros.node.images import BadInput
@@ -19,6 +20,8 @@ from amodal_ros.scene import Answer, Frame
 
 #: How long an answer takes is the median of so many.
 LATEST = 5
+#: After it ended unexpectedly answering begins again so much later (seconds).
+RETRY = 0.1
 
 Publish = Callable[[object, Frame, list[Answer]], None]
 
@@ -47,7 +50,11 @@ class Worker(threading.Thread):
         self.objects: Counter[str] = Counter()  #: the latest answered frame's objects by source
         self.answered_stamp: int | None = None  #: the latest answered image's stamp, nanoseconds
         self.time_jumps = 0
-        self._intake, self._loaded, self._settings, self._timings = intake, loaded, settings, timings
+        self.crashes = 0  #: how often the loop has ended unexpectedly, and begun again
+        self.last_crash = ""
+        self._intake, self._settings, self._timings = intake, settings, timings
+        self._loaded: Loaded | None = loaded
+        self._since: float | None = None
         self._publish, self._show, self._note = publish, show, note
         self._interrupt = threading.Event()
         self._seconds: deque[float] = deque(maxlen=LATEST)
@@ -56,30 +63,50 @@ class Worker(threading.Thread):
         """Give up the frame at hand between two denoising steps. Close the intake first."""
         self._interrupt.set()
 
+    def busy(self) -> float:
+        """Seconds since the frame at hand was taken; 0 between frames."""
+        since = self._since
+        return time.monotonic() - since if since is not None else 0.0
+
     def run(self) -> None:
+        loaded, self._loaded = self._loaded, None  # whoever keeps the worker for its figures keeps no model
+        assert loaded is not None
         try:
-            while (pair := self._next()) is not None:
+            while True:
                 try:
-                    started = time.monotonic()
-                    self._answer(pair)
-                    self._seconds.append(time.monotonic() - started)
-                except BadInput as error:
-                    self._intake.drop(error.reason, str(error))
-                except Exception as error:  # whatever a frame does, the next one is answered
-                    self._intake.drop("failed", f"the answer failed: {type(error).__name__}: {error}")
+                    return self._serve(loaded)
+                except BaseException as error:  # a thread that ends takes the node's answers with it
+                    self.crashes += 1
+                    self.last_crash = f"{type(error).__name__}: {error}"
+                    self._note("worker", f"answering ended unexpectedly ({self.last_crash}); it begins again")
+                    self._interrupt.wait(RETRY)
         finally:
-            self._loaded.answerer.stop()
-            self._loaded.free()
+            loaded.answerer.stop()
+            loaded.free()
+
+    def _serve(self, loaded: Loaded) -> None:
+        """Answer pairs until the intake closes."""
+        while (pair := self._next()) is not None:
+            started = self._since = time.monotonic()
+            try:
+                self._answer(loaded.answerer, pair)
+                self._seconds.append(time.monotonic() - started)
+            except BadInput as error:
+                self._intake.drop(error.reason, str(error))
+            except Exception as error:  # whatever a frame does, the next one is answered
+                self._intake.drop("failed", f"the answer failed: {type(error).__name__}: {error}")
+            finally:
+                self._since = None
 
     def _next(self) -> Pair | None:
         catch_up = self._settings().catch_up
         return self._intake.take(statistics.median(self._seconds or [catch_up]), catch_up)
 
-    def _answer(self, pair: Pair) -> None:
+    def _answer(self, answerer: Answerer, pair: Pair) -> None:
         self._timings.add("wait", time.monotonic() - pair.completed)
         settings = self._settings()
         if pair.jumped:
-            self._loaded.answerer.reset()
+            answerer.reset()
             self.time_jumps += 1
             self._note("time_jump", "stamps went back (a bag that loops?): what was remembered is forgotten")
         with self._timings.measure("decode"):
@@ -87,7 +114,7 @@ class Worker(threading.Thread):
                 pair.messages, pair.stamp, settings.label_divisor, settings.class_names, settings.max_objects
             )
         with self._timings.measure("answer"):
-            answers = self._loaded.answerer.answer(frame, self._interrupt.is_set)
+            answers = answerer.answer(frame, self._interrupt.is_set)
         if self._interrupt.is_set():
             self._intake.drop("inactive")
             return

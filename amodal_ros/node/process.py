@@ -1,0 +1,44 @@
+"""The node's process: from the command line to the exit code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from contextlib import suppress
+
+import rclpy
+from rclpy.executors import ExternalShutdownException
+from rclpy.signals import SignalHandlerOptions
+
+from amodal_ros.node.executor import NodeExecutor
+from amodal_ros.node.logs import RosHandler, Throttled
+from amodal_ros.node.node import AmodalNode
+from amodal_ros.node.signals import Watch
+
+#: What still runs so long after the process was told to end is left behind: the system takes its memory (seconds).
+PATIENCE = 3.0
+
+
+def run(args: list[str] | None, watch: Watch) -> int:
+    """Run the node until `watch` is told to end it. Returns 0, or 2 if a parameter's value cannot be used."""
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        node = AmodalNode()
+    except ValueError as error:
+        print(f"amodal_node: {error}", file=sys.stderr)
+        rclpy.try_shutdown()
+        return 2
+    logging.getLogger("amodal_ros").addHandler(RosHandler(Throttled(node.get_logger())))
+    executor = NodeExecutor(slow=node.slow, failed=node.note_failure)
+    executor.add_node(node)
+    watch.call(executor.stop)
+    with suppress(ExternalShutdownException):
+        executor.spin()
+    node.end()
+    # A transition that runs ends first: it would start what `close` ends.
+    if not (executor.shutdown(PATIENCE) and node.close(PATIENCE)):
+        os._exit(0)  # a step of a model or its loading, which nothing can interrupt, still uses what would be destroyed
+    node.destroy_node()
+    rclpy.try_shutdown()
+    return 0
