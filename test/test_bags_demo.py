@@ -68,10 +68,15 @@ def test_kins_through_the_node_to_a_score(tmp_path):
     (out / "overlay_9.png").touch()
     (out / "notes.txt").touch()  # somebody's
     assert cli.main(["bag", "make", "kins", str(root), str(bag)]) == 0
+    metadata = bag / "metadata.yaml"  # of a best-effort camera, as most drivers are
+    metadata.write_text(metadata.read_text().replace("reliability: 1", "reliability: 2"))
     done = demo("--bag", bag, "--out", out)
     assert done.returncode == 0, done.stderr
     assert (out / "notes.txt").exists()
     assert not (out / "overlay_9.png").exists()
+    with BagReader(bag) as reader:
+        assert reader.qos(IMAGE_TOPIC).reliability.name == "BEST_EFFORT"
+    assert json.loads((out / "summary.json").read_text())["latency_ms"]["n"] > 0  # the camera info is heard too
     result = score(out / "answers", bag)
     assert result["objects"]["matched"] == 2
     assert result["bins"]["all"]["methods"]["answer"]["mean"] > 0.6

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from sensor_msgs.msg import Image  # noqa: E402
 
 from amodal_ros.bags.files import BagError, BagReader, BagWriter  # noqa: E402
 from amodal_ros.bags.make import CAMERA_TOPIC, IMAGE_TOPIC, LABELS_TOPIC, START, TRUTH_TOPIC, write_frames  # noqa: E402
+from amodal_ros.bags.messages import typestore  # noqa: E402
 from amodal_ros.bags.play import play  # noqa: E402
 from amodal_ros.bags.record import Recorder  # noqa: E402
 from amodal_ros.messages import nanoseconds  # noqa: E402
@@ -134,6 +136,38 @@ def test_loop_and_clock(player, listener):
     assert len(set(clock)) > COUNT  # it also tells the time between the messages
 
 
+def test_a_recorded_clock_is_left_out_beside_our_own(tmp_path, listener, capsys):
+    from rosgraph_msgs.msg import Clock
+    from std_msgs.msg import String
+
+    with BagWriter(tmp_path / "bag") as writer:
+        for k in range(COUNT):
+            now = START + k * 100_000_000
+            stamp = typestore().types["builtin_interfaces/msg/Time"](7, k)  # another time than that of recording
+            writer.write("/clock", typestore().types["rosgraph_msgs/msg/Clock"](stamp), now)
+            writer.write("/chatter", typestore().types["std_msgs/msg/String"](str(k)), now)
+    told: list[int] = []
+    listener.node.create_subscription(Clock, "/clock", lambda m: told.append(m.clock.sec), 500)
+    listener.node.create_subscription(String, "/chatter", lambda m: None, 500)
+    with ThreadPoolExecutor() as pool:
+        played = pool.submit(play, tmp_path / "bag", rate=0.25, clock=True, wait_for=["/chatter"])
+        listener.spin_until(lambda: played.done() and told)
+    assert played.result().messages == COUNT
+    assert set(told) == {START // 10**9}
+    assert "/clock: the recorded messages are not played" in capsys.readouterr().err
+    assert play(tmp_path / "bag", rate=50).messages == 2 * COUNT
+
+
+@pytest.mark.parametrize("first", [0, 40 * 10**9])
+def test_a_clock_that_was_set_while_recording_is_not_slept_through(tmp_path, first, capsys):
+    with BagWriter(tmp_path / "bag") as writer:
+        for time_ns in (first, first + 50_000_000, START, START + 200_000_000):
+            writer.write("/chatter", typestore().types["std_msgs/msg/String"]("a"), time_ns)
+    played = play(tmp_path / "bag")
+    assert played.messages == 4 and 0.2 < played.seconds < 5 and played.latest < 1
+    assert "the recorded time jumps by" in capsys.readouterr().err
+
+
 # --- bad input ----------------------------------------------------------------------------------------------------
 
 
@@ -155,8 +189,6 @@ def test_nobody_listens(bag, monkeypatch):
 
 
 def test_types_that_are_not_installed_are_left_out(bag, tmp_path, capsys):
-    from amodal_ros.bags.messages import typestore
-
     with BagWriter(tmp_path / "foreign") as writer:
         kind = "tf2_msgs/msg/TFMessage"
         writer.write("/tf", typestore().types[kind]([]), START)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,11 @@ from amodal_ros.bags.files import BagError, BagReader, Record
 
 Policy = TypeVar("Policy", HistoryPolicy, ReliabilityPolicy, DurabilityPolicy)
 
+CLOCK_TOPIC = "/clock"
 CLOCK_PERIOD = 0.025  # seconds of wall time between two /clock messages, as `ros2 bag play` has it
+#: A longer time (seconds) without a message is no pause but a clock that was set meanwhile, as from 1970 to today on a
+#: robot without a battery for it, or from zero to simulated time. It is not waited for.
+LONGEST_PAUSE = 3600.0
 SUBSCRIBER_DEADLINE = 60.0  # seconds to wait for a subscriber
 ACKNOWLEDGE_DEADLINE = Duration(seconds=5)  # for the last messages to arrive before the publishers go
 
@@ -51,7 +55,7 @@ def play(
     Args:
         rate: speed; 2 is twice as fast as recorded.
         loop: begin again at the end, until interrupted. The stamps jump back with it.
-        clock: publish /clock with the recorded time, for nodes with ``use_sim_time``.
+        clock: publish /clock with the recorded time, for nodes with ``use_sim_time``; a recorded /clock is left out.
         topics: only these; None for all whose message type is installed.
         wait_for: topics that must have a subscriber before the first message goes out.
 
@@ -62,8 +66,8 @@ def play(
     if not rate > 0:
         raise BagError(f"rate: expected a speed above 0, got {rate}")
     with BagReader(bag) as reader, _node() as node:
-        publishers = _publishers(node, reader, topics)
-        clock_publisher = node.create_publisher(Clock, "/clock", 10) if clock else None
+        publishers = _publishers(node, reader, topics, left_out={CLOCK_TOPIC} if clock else set())
+        clock_publisher = node.create_publisher(Clock, CLOCK_TOPIC, 10) if clock else None
         _await_subscribers(publishers, wait_for)
         start, messages, latest = time.monotonic(), 0, 0.0
         while True:
@@ -87,12 +91,17 @@ class _Pace:
         self.rate = rate
         self.clock = clock
         self.first: int | None = None
+        self.latest = 0
         self.start = 0.0
 
     def wait(self, record: Record) -> float:
         """Sleep until a record is due; returns by how many seconds it is late."""
-        if self.first is None:
+        pause = (record.time - self.latest) * 1e-9
+        if self.first is None or pause > LONGEST_PAUSE:
+            if self.first is not None:
+                print(f"the recorded time jumps by {pause:.0f} s: played on without waiting", file=sys.stderr)
             self.first, self.start = record.time, time.monotonic()
+        self.latest = record.time
         due = self.start + (record.time - self.first) * 1e-9 / self.rate
         while (left := due - time.monotonic()) > 0:
             self._tell_time(record.time - round(left * self.rate * 1e9))
@@ -130,7 +139,9 @@ def message_class(msgtype: str) -> type:
     return getattr(module, name)
 
 
-def _publishers(node: Node, reader: BagReader, topics: Sequence[str] | None) -> dict[str, Publisher]:
+def _publishers(
+    node: Node, reader: BagReader, topics: Sequence[str] | None, left_out: Set[str]
+) -> dict[str, Publisher]:
     missing = sorted(set(topics or ()) - reader.topics.keys())
     if missing:
         raise BagError(f"{reader.path}: no topic {', '.join(missing)}; it has {', '.join(sorted(reader.topics))}")
@@ -138,8 +149,11 @@ def _publishers(node: Node, reader: BagReader, topics: Sequence[str] | None) -> 
     for topic, msgtype in reader.topics.items():
         if topics is not None and topic not in topics:
             continue
+        if topic in left_out:
+            print(f"{topic}: the recorded messages are not played; --clock tells the time", file=sys.stderr)
+            continue
         try:
-            publishers[topic] = node.create_publisher(message_class(msgtype), topic, _rclpy_qos(reader.qos(topic)))
+            publishers[topic] = node.create_publisher(message_class(msgtype), topic, offered_qos(reader.qos(topic)))
         except ImportError as error:
             print(f"{topic} is not played: {msgtype} is not installed ({error})", file=sys.stderr)
     if not any(reader.counts[topic] for topic in publishers):
@@ -147,7 +161,7 @@ def _publishers(node: Node, reader: BagReader, topics: Sequence[str] | None) -> 
     return publishers
 
 
-def _rclpy_qos(recorded: Qos) -> QoSProfile:
+def offered_qos(recorded: Qos) -> QoSProfile:
     """The recorded profile; what it leaves to the system becomes what fits any subscriber: reliable and volatile."""
     return QoSProfile(
         depth=recorded.depth or 10,

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -13,8 +14,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from amodal_ros.bags.files import BagWriter
 from amodal_ros.bags.play import message_class
 
-#: Deep enough for the recorder to fall a few seconds behind without a loss.
-QOS = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
+DEPTH = 200  # messages; the recorder may fall a few seconds behind without a loss
+Reliability = Mapping[str, ReliabilityPolicy]  #: by topic
 
 
 class Recorder:
@@ -23,6 +24,7 @@ class Recorder:
     Args:
         topics: topic -> message type, such as ``"amodal_ros/msg/AmodalInstanceArray"``.
         listener: called with topic, serialized message and time of arrival (ns) after it was written.
+        offered: what publishers that are not reliable offer.
 
     Attributes:
         counts: messages per topic so far.
@@ -34,14 +36,16 @@ class Recorder:
         bag: BagWriter,
         topics: Mapping[str, str],
         listener: Callable[[str, bytes, int], None] = lambda topic, raw, now: None,
+        offered: Reliability = MappingProxyType({}),
     ) -> None:
         self.counts: Counter[str] = Counter()
         self._bag = bag
         self._listener = listener
-        self._subscriptions = [
-            node.create_subscription(message_class(kind), topic, partial(self._store, topic, kind), QOS, raw=True)
-            for topic, kind in topics.items()
-        ]
+        self._subscriptions = []
+        for topic, kind in topics.items():
+            qos = QoSProfile(depth=DEPTH, reliability=offered.get(topic, ReliabilityPolicy.RELIABLE))
+            store = partial(self._store, topic, kind)
+            self._subscriptions.append(node.create_subscription(message_class(kind), topic, store, qos, raw=True))
 
     def _store(self, topic: str, kind: str, raw: bytes) -> None:
         now = time.time_ns()

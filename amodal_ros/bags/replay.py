@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from tqdm import tqdm
 from amodal_ros.bags.files import BagError, BagReader, BagWriter
 from amodal_ros.bags.make import CAMERA_TOPIC, COMPRESSED_TOPIC, IMAGE_TOPIC, LABELS_TOPIC
 from amodal_ros.bags.messages import INSTANCES, typestore
-from amodal_ros.bags.record import Recorder
+from amodal_ros.bags.play import offered_qos
+from amodal_ros.bags.record import Recorder, Reliability
 from amodal_ros.bags.share import shared_file
 
 NODE = "amodal_node"
@@ -89,11 +90,12 @@ def replay(bag: Path, topics: Topics, model: str, parameters: Sequence[str], out
         recorded[topics.camera] = "sensor_msgs/msg/CameraInfo"
     with BagReader(bag) as reader:
         total, seconds = reader.counts[topics.image], reader.duration
+        offered = {topic: offered_qos(reader.qos(topic)).reliability for topic in topics.played}
     _carry_large_images()
-    answers, node_command = out / "answers", _node_command(topics, model, parameters)
+    answers, node_command = out / "answers", _node_command(topics, offered, model, parameters)
     with (
         BagWriter(answers) as writer,
-        _Listener(writer, recorded) as listener,
+        _Listener(writer, recorded, offered) as listener,
         _Process("the node", node_command, out / "node.log") as node,
         tqdm(total=total, unit=" answers") as bar,
     ):
@@ -120,12 +122,12 @@ def _carry_large_images() -> None:
         os.environ[names[old]] = str(shared_file("config", "fastdds.xml"))
 
 
-def _node_command(topics: Topics, model: str, parameters: Sequence[str]) -> list[str]:
+def _node_command(topics: Topics, offered: Reliability, model: str, parameters: Sequence[str]) -> list[str]:
     command = [sys.executable, "-m", "amodal_ros.node.main", "--ros-args"]
     command += ["-r", f"image:={topics.image}", "-r", f"instance_mask:={topics.labels}"]
     given = [f"model:={model}", f"image_transport:={'compressed' if topics.compressed else 'raw'}"]
     for topic in (topics.image, topics.labels):
-        given.append(f"qos_overrides.{topic}.subscription.reliability:=reliable")
+        given.append(f"qos_overrides.{topic}.subscription.reliability:={offered[topic].name.lower()}")
         given.append(f"qos_overrides.{topic}.subscription.depth:={INPUT_DEPTH}")
     for parameter in [*given, *parameters]:
         command += ["-p", parameter]
@@ -150,13 +152,13 @@ def _spin_until(done: Callable[[], bool], seconds: float, listener: _Listener, n
 class _Listener:
     """This process's ears: a node that records."""
 
-    def __init__(self, bag: BagWriter, topics: dict[str, str]) -> None:
+    def __init__(self, bag: BagWriter, topics: Mapping[str, str], offered: Reliability) -> None:
         self._context = rclpy.Context()
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self._node = rclpy.create_node("amodal_demo", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
-        self._recorder = Recorder(self._node, bag, topics, self._remember)
+        self._recorder = Recorder(self._node, bag, topics, self._remember, offered)
         self._counters: dict[str, str] = {}
         self.reports = 0  #: how often the node has told its figures; may be set back
         self.idle_reports = 0  #: how often in a row it has told that it is not active and not on its way there

@@ -192,7 +192,8 @@ def _messages(bag: Path, topic: str) -> Iterator[tuple[int, Any]]:
 
 def _size(run: Run) -> dict[str, int]:
     _, message = next(_messages(run.played, run.labels))
-    return {"width": message.width, "height": message.height}
+    height, width = labels_of(message).shape
+    return {"width": width, "height": height}
 
 
 def _replay(arrivals: dict[int, int]) -> dict[str, float] | None:
