@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -23,7 +23,7 @@ from amodal_ros.datasets.street_world.backdrop import Backdrop
 from amodal_ros.datasets.street_world.camera import Camera, Pose
 from amodal_ros.datasets.street_world.label_noise import roughen
 from amodal_ros.datasets.street_world.layout import Street
-from amodal_ros.datasets.street_world.render import Sensor, noise_tile
+from amodal_ros.datasets.street_world.render import Sensor, Sprite, noise_tile
 from amodal_ros.scene.frame import Instance
 from amodal_ros.scene.mask import MaskRegion
 
@@ -50,6 +50,9 @@ class StreetObject:
         visible: what of it the camera sees, inside the frame; may be empty.
         depth: distance of its middle from the camera in metres.
         frame_shape: (height, width) of the frame.
+        footprint: corners of its rectangle on the ground, (4, 2) as (X to the right, Z forward) from the camera, metres.
+        surface: distance along the optical axis at the pixels of `amodal`, hidden ones too: float32 of its box, metres,
+            0 off the object.
     """
 
     id: int
@@ -58,6 +61,8 @@ class StreetObject:
     visible: MaskRegion
     depth: float
     frame_shape: tuple[int, int]
+    footprint: np.ndarray = field(default_factory=lambda: np.zeros((4, 2)), repr=False, compare=False)
+    surface: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32), repr=False, compare=False)
 
     @property
     def class_id(self) -> str:
@@ -83,8 +88,8 @@ class StreetFrame:
     Attributes:
         image: RGB uint8 (height, width, 3).
         objects: nearest first: no object hides one that comes before it.
-        depth: distance along the optical axis, float32 (height, width) in metres, 0 in the sky. Exact for ground and
-            walls; of an object, every face has its mean distance.
+        depth: distance along the optical axis, float32 (height, width) in metres, 0 in the sky. Exact for ground,
+            walls and flat faces; limbs and other round parts have their mean distance.
         stamp: nanoseconds.
         seed: the scene's number; label noise follows from it and the stamp.
     """
@@ -196,9 +201,22 @@ def _frame(
         x, y, w, h = inside.box
         free = inside.bits & ~taken[y : y + h, x : x + w]
         taken[y : y + h, x : x + w] |= inside.bits
-        found.append(StreetObject(thing.id, thing.kind, sprite.mask, MaskRegion.from_full(free, x, y), distance, shape))
+        footprint = layout.footprint(thing.shape(seconds), thing.at(seconds).seen_from(eye))
+        visible = MaskRegion.from_full(free, x, y)
+        found.append(
+            StreetObject(
+                thing.id, thing.kind, sprite.mask, visible, distance, shape, footprint, _surface(sprite, distance)
+            )
+        )
     assert seen.depth is not None
     return StreetFrame(street.sensor.expose(seen.image, rng), tuple(found), seen.depth, stamp, seed)
+
+
+def _surface(sprite: Sprite, distance: float) -> np.ndarray:
+    assert sprite.depth is not None
+    x, y, w, h = sprite.mask.box
+    patch = sprite.depth[y - sprite.y : y - sprite.y + h, x - sprite.x : x - sprite.x + w]
+    return np.where(sprite.mask.bits, np.where(patch > 0, patch, np.float32(distance)), np.float32(0))
 
 
 def crop_sample(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from amodal_ros.scene.mask import MaskRegion
 SUPERSAMPLING = 2
 AMBIENT = 0.62
 TEXELS = 64  # texture cells per metre on objects
+MOST_CORNERS = 16  # a hull of more corners (a tyre, a torso) is round: its depth is the mean distance
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Sprite:
         colour: uint8 (h, w, 3), black where the object is not (premultiplied by `alpha`).
         alpha: uint8 (h, w), coverage of each pixel.
         mask: the pixels that the object covers at least half of.
-        depth: float32 (h, w) metres (each face at its mean distance), or None.
+        depth: float32 (h, w) metres (flat faces exact, round parts at their mean distance), or None.
     """
 
     x: int
@@ -80,7 +82,13 @@ def draw(
     def cut(points: np.ndarray) -> np.ndarray:
         return fixed_point((camera.project(clip_near(points)) + offset) * SUPERSAMPLING - 0.5)
 
-    _paint(parts, pose, world, corners, reach * SUPERSAMPLING, sun, cut, canvas, depth)
+    def plane(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """X / Z and (Y - EYE_HEIGHT) / Z at pixels of the canvas."""
+        right = ((columns + 0.5) / SUPERSAMPLING - offset[0] - camera.cx) / camera.focal
+        up = (camera.cy + offset[1] - (rows + 0.5) / SUPERSAMPLING) / camera.focal
+        return right, up
+
+    _paint(parts, pose, world, corners, reach * SUPERSAMPLING, sun, cut, canvas, depth, plane)
 
     small = cv2.resize(canvas, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
     alpha = small[:, :, 3]
@@ -101,6 +109,16 @@ class _Arrays:
     lit: np.ndarray
     spans: list[tuple[int, int, int]]
     groups: list[list[int]]
+
+    @cached_property
+    def faces(self) -> list[np.ndarray]:
+        """Outward normals (k, 3) of each primitive's faces in the object's axes; none for what is round or has no inside."""
+        return [self._faces_of(i, *span) for i, span in enumerate(self.spans)]
+
+    def _faces_of(self, i: int, kind: int, start: int, stop: int) -> np.ndarray:
+        if kind == HULL:
+            return _faces(self.points[start:stop]) if stop - start <= MOST_CORNERS else np.zeros((0, 3))
+        return self.normals[i : i + 1] if self.normals[i].any() else np.zeros((0, 3))
 
 
 def _arrays(shape: Shape) -> _Arrays:
@@ -133,8 +151,10 @@ def _paint(
     cut: Callable[[np.ndarray], np.ndarray],
     canvas: np.ndarray,
     depth: np.ndarray | None,
+    plane: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
 ) -> None:
-    """Fill the canvas from far to near; `cut` gives the outline of a face that the near plane passes through."""
+    """Fill the canvas from far to near; `cut` gives the outline of a face that the near plane passes through, and
+    `plane` the place of canvas pixels on the plane Z = 1."""
     heading = Pose(yaw=pose.yaw)
     normals = heading.to_parent(parts.normals)
     first = world[[start for _, start, _ in parts.spans]]
@@ -164,7 +184,58 @@ def _paint(
                 outline = cv2.convexHull(outline)
             cv2.fillPoly(canvas, [outline], (*colours[i], 255), cv2.LINE_8, FRACTION_BITS)
             if depth is not None:
-                cv2.fillPoly(depth, [outline], float(world[start:stop, 2].mean()), cv2.LINE_8, FRACTION_BITS)
+                sides = heading.to_parent(parts.faces[i]) if len(parts.faces[i]) else parts.faces[i]
+                _fill_depth(depth, outline, world[start:stop], sides, plane)
+
+
+def _fill_depth(
+    depth: np.ndarray,
+    outline: np.ndarray,
+    world: np.ndarray,
+    normals: np.ndarray,
+    plane: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
+) -> None:
+    """Distance along the optical axis inside an outline: where a ray enters the solid that lies behind all its faces.
+
+    Args:
+        world: points of the primitive, (n, 3).
+        normals: of its faces, outward (k, 3); none for a round part, which gets its mean distance.
+    """
+    mean = float(world[:, 2].mean())
+    if not len(normals):
+        cv2.fillPoly(depth, [outline], mean, cv2.LINE_8, FRACTION_BITS)
+        return
+    pixels = outline.reshape(-1, 2) >> FRACTION_BITS
+    left, top = (int(c) for c in np.maximum(pixels.min(0) - 1, 0) // SUPERSAMPLING * SUPERSAMPLING)
+    right, bottom = (int(c) for c in np.minimum(pixels.max(0) + 2, depth.shape[::-1]))
+    if left >= right or top >= bottom:
+        return
+    inside = np.zeros((bottom - top, right - left), np.uint8)
+    start = np.array((left, top), np.int32) << FRACTION_BITS
+    cv2.fillPoly(inside, [outline - start], 1, cv2.LINE_8, FRACTION_BITS)
+    rows, columns = np.nonzero(inside[::SUPERSAMPLING, ::SUPERSAMPLING])  # the others are thrown away
+    rows, columns = SUPERSAMPLING * rows + top, SUPERSAMPLING * columns + left
+    x, y = plane(rows, columns)
+    eye = np.array((0.0, EYE_HEIGHT, 0.0))
+    away = ((world - eye) @ normals.T).max(axis=0)
+    towards = away < 0  # faces that the eye sees from outside
+    if not towards.any():
+        towards = np.ones(len(normals), bool)
+    facing = np.outer(x, normals[towards, 0]) + np.outer(y, normals[towards, 1]) + normals[towards, 2]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = np.where(facing < -1e-6, away[towards] / facing, -np.inf).max(axis=1)
+    depth[rows, columns] = np.clip(z, world[:, 2].min(), world[:, 2].max())
+
+
+def _faces(points: np.ndarray) -> np.ndarray:
+    """Outward unit normals (k, 3) of the convex hull of a few points (n, 3)."""
+    a, b, c = np.array(list(itertools.combinations(range(len(points)), 3))).T
+    normals = np.cross(points[b] - points[a], points[c] - points[a])
+    lengths = np.linalg.norm(normals, axis=1)
+    normals, start = normals[lengths > 1e-9] / lengths[lengths > 1e-9, None], points[a[lengths > 1e-9]]
+    side = normals @ points.T - (normals * start).sum(1)[:, None]
+    out, into = (side <= 1e-6).all(1), (side >= -1e-6).all(1)
+    return np.unique(np.concatenate([normals[out], -normals[into]]).round(6), axis=0)
 
 
 _TURN = np.arange(16) * (np.pi / 8)

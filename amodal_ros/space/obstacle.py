@@ -1,0 +1,271 @@
+"""From an object's masks to where it stands: with depth, or by where it touches the ground.
+
+Every pixel of the amodal mask gets a depth. With a depth image the hidden pixels take on the surface that is seen of
+the object. Without one the object is a board that stands where the lowest amodal pixel meets the ground: only the
+contact is projected. Back-projecting a whole mask onto the ground would smear a car's roof to the horizon.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from amodal_ros.scene.mask import MaskRegion
+from amodal_ros.space.camera import PinholeCamera
+from amodal_ros.space.ground import Ground
+from amodal_ros.space.surface import continued
+
+#: Pixels taken off the visible mask's rim, where depth images mix object and background.
+RIM = 2
+#: Visible depths further from their median than this many (robust) standard deviations, or than `LEAST_SPREAD`
+#: metres if that is more, belong to something else.
+OUTLIER, LEAST_SPREAD = 3.0, 0.5
+#: Fewer known depths than this tell no surface.
+LEAST_DEPTHS = 5
+#: A hidden point stands at least this far (metres) behind what hides it.
+BEHIND = 0.1
+#: Quantiles of the visible depths that bound an object's distance.
+SPREAD = (0.05, 0.95)
+#: Points per object are at most about this many, however near it is.
+MOST_POINTS = 2000
+#: The distance that sets the points' spacing comes from about this many pixels.
+MIDDLE_SAMPLE = 400
+
+
+class Unplaced(ValueError):
+    """An object cannot be put into the world; the message says why."""
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """One object in the camera's optical frame, metres.
+
+    Attributes:
+        points: float32 (n, 3), its surface as far as it can be told.
+        hidden: bool (n,), the point lies behind something.
+        distance: z of its nearest part: where it touches the ground, or its surface.
+        near, far: bounds of `distance`. near is 0 when the image's lower edge cuts the object off.
+        centre, size: box along the optical axes (3,): width, height, and at least the class's thickness in depth.
+        truncated: the image's border cuts the object: it may be nearer (lower edge) or wider than told.
+        by_depth: the distance was seen by depth, not taken from the ground.
+    """
+
+    points: np.ndarray
+    hidden: np.ndarray
+    distance: float
+    near: float
+    far: float
+    centre: tuple[float, float, float]
+    size: tuple[float, float, float]
+    truncated: bool
+    by_depth: bool
+
+
+def with_depth(
+    visible: MaskRegion,
+    amodal: MaskRegion,
+    depth: np.ndarray,
+    camera: PinholeCamera,
+    *,
+    thickness: float = 0.5,
+    spacing: float = 0.1,
+) -> Obstacle:
+    """An object from the depth of what is seen of it.
+
+    Hidden pixels continue the faces that are seen (outliers cut), pushed behind what hides them. Where the
+    depth image shows something further away than the object's own depth range there is nothing to hide the object: such
+    pixels are left out.
+
+    Args:
+        visible, amodal: V and A in the image's pixels; A contains V and may leave the image.
+        depth: float (height, width), metres along z (REP 118); not finite and <= 0 mean unknown.
+        thickness: of such an object in metres: the box's least depth, and how far hidden parts may lie behind
+            the surface that is seen.
+        spacing: wished distance of the points in metres.
+
+    Raises:
+        Unplaced: too little depth is known on the visible part.
+        ValueError: a depth image of another size than the camera's.
+    """
+    if depth.shape != (camera.height, camera.width):
+        raise ValueError(f"depth: expected {camera.width}x{camera.height}, got {depth.shape[1]}x{depth.shape[0]}")
+    rough = _middle(visible, depth)
+    grid = _Grid.over(amodal, _stride(amodal, camera, rough, spacing))
+    seen, mine = grid.values(depth), grid.bits(visible)
+    with_value = ~np.isnan(seen)
+    inner = grid.inner(visible, RIM) & with_value
+    known = np.sort(seen[inner] if np.count_nonzero(inner) >= LEAST_DEPTHS else seen[mine & with_value])
+    if not len(known):
+        known = np.array([rough], np.float32)
+    low, middle, high = (float(known[int(share * (len(known) - 1))]) for share in (SPREAD[0], 0.5, SPREAD[1]))
+    room = max(OUTLIER * 1.4826 * float(np.median(np.abs(known - middle))), LEAST_SPREAD)
+    near_middle = np.abs(seen - middle) <= room  # NaN is not
+    sure = inner & near_middle
+    if not sure.any():
+        sure = mine & near_middle
+    hidden = grid.bits(amodal) & ~mine
+    z = np.where(sure, seen, np.float32(middle)).astype(np.float64)
+    if hidden.any():
+        surface = continued(seen, sure) if sure.any() else z
+        z = np.where(hidden, np.maximum(surface, np.where(with_value, seen + BEHIND, 0)), z)
+        # What is seen there lies beyond anything of this object: it is free.
+        hidden &= z <= high + max(thickness, room)
+    kept = (sure if sure.any() else mine) | hidden
+    return _obstacle(grid, kept, z, mine, camera, amodal, (low, low, high), thickness, True)
+
+
+def on_ground(
+    visible: MaskRegion,
+    amodal: MaskRegion,
+    ground: Ground,
+    camera: PinholeCamera,
+    *,
+    possible: MaskRegion | None = None,
+    thickness: float = 0.5,
+    spacing: float = 0.1,
+) -> Obstacle:
+    """An object from where it touches the ground.
+
+    The ray through the lowest row of A meets the ground; there the object stands as a board across the view, and
+    every pixel of A lies on it.
+
+    Args:
+        possible: region that holds the object for sure; its lowest row bounds how near the object can be. V's lowest
+            row bounds how far.
+
+    Raises:
+        Unplaced: the ray never meets the ground: the object's foot is above the horizon.
+    """
+    distance, u, v = _contact(amodal, ground, camera)
+    if not np.isfinite(distance):
+        raise Unplaced(f"its lowest pixel ({u:.0f}, {v:.0f}) never meets the ground: it is above the horizon")
+    far = _contact(visible, ground, camera)[0]
+    near = min(distance, _contact(possible, ground, camera)[0]) if possible is not None and possible.area else distance
+    if amodal.y + amodal.height == camera.height:
+        near = 0.0  # cut by the lower edge, and nothing was estimated below it
+    foot = camera.rays(np.array([u]), np.array([v]))[0] * distance
+    grid = _Grid.over(amodal, _stride(amodal, camera, distance, spacing))
+    facing = grid.rays(camera) @ ground.forward
+    z = float(ground.forward @ foot) / np.maximum(facing, 1e-6)
+    bounds = (distance, near, max(distance, far))
+    return _obstacle(grid, grid.bits(amodal), z, grid.bits(visible), camera, amodal, bounds, thickness, False)
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Every `step`-th pixel of a box, rows and columns."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+    step: int
+
+    @staticmethod
+    def over(mask: MaskRegion, step: int) -> _Grid:
+        return _Grid(*mask.trim().box, step)
+
+    def bits(self, mask: MaskRegion) -> np.ndarray:
+        """bool (rows, columns): which grid pixels the mask has."""
+        return mask.window(self.x, self.y, self.width, self.height)[:: self.step, :: self.step]
+
+    def inner(self, mask: MaskRegion, rim: int) -> np.ndarray:
+        """bool (rows, columns): grid pixels that the mask has, and also `rim` pixels to each side."""
+        wide = mask.window(self.x - rim, self.y - rim, self.width + 2 * rim, self.height + 2 * rim)
+        up, left = wide[: self.height :, rim:-rim], wide[rim:-rim, : self.width]
+        down, right = wide[2 * rim :, rim:-rim], wide[rim:-rim, 2 * rim :]
+        s = self.step
+        return wide[rim:-rim:s, rim:-rim:s] & up[::s, ::s] & down[::s, ::s] & left[::s, ::s] & right[::s, ::s]
+
+    def values(self, depth: np.ndarray) -> np.ndarray:
+        """float32 (rows, columns): depths, NaN where unknown or outside the image."""
+        height, width = depth.shape
+        top, left = max(0, -self.y), max(0, -self.x)
+        top, left = -(-top // self.step), -(-left // self.step)  # first grid row and column inside the image
+        inside = depth[
+            self.y + top * self.step : min(self.y + self.height, height) : self.step,
+            self.x + left * self.step : min(self.x + self.width, width) : self.step,
+        ]
+        out = np.full((-(-self.height // self.step), -(-self.width // self.step)), np.nan, np.float32)
+        out[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
+        out[~((out > 0) & (out < np.inf))] = np.nan
+        return out
+
+    def pixels(self) -> tuple[np.ndarray, np.ndarray]:
+        """u (columns,) and v (rows,)."""
+        return np.arange(self.x, self.x + self.width, self.step), np.arange(self.y, self.y + self.height, self.step)
+
+    def rays(self, camera: PinholeCamera) -> np.ndarray:
+        """(rows, columns, 3) with z = 1."""
+        u, v = self.pixels()
+        grid_u, grid_v = np.broadcast_arrays(u[None, :], v[:, None])
+        return camera.rays(grid_u.ravel(), grid_v.ravel()).reshape(len(v), len(u), 3)
+
+
+def _stride(amodal: MaskRegion, camera: PinholeCamera, distance: float, spacing: float) -> int:
+    """Pixels between points: those of the wished spacing at this distance, fewer points on very near objects."""
+    wished = int(spacing * camera.fx / max(distance, 1e-3))
+    return max(1, wished, int(np.ceil(np.sqrt(amodal.area / MOST_POINTS))))
+
+
+def _middle(visible: MaskRegion, depth: np.ndarray) -> float:
+    """Median of the visible part's known depths; of a large part, of a sample of them.
+
+    Raises:
+        Unplaced: there are fewer than `LEAST_DEPTHS`.
+    """
+    part = visible.clip(*depth.shape).trim()
+    x, y, width, height = part.box
+    for step in (max(1, int(np.sqrt(part.area / MIDDLE_SAMPLE))), 1):
+        values = depth[y : y + height : step, x : x + width : step][part.bits[::step, ::step]]
+        values = values[np.isfinite(values) & (values > 0)]
+        if len(values) >= LEAST_DEPTHS:
+            return float(np.median(values))
+    raise Unplaced(f"only {len(values)} of its {part.area} visible pixels have a depth, {LEAST_DEPTHS} are needed")
+
+
+def _contact(mask: MaskRegion, ground: Ground, camera: PinholeCamera) -> tuple[float, float, float]:
+    """Depth at which the lower edge of a mask's lowest row meets the ground, and that pixel (u, v)."""
+    mask = mask.trim()
+    if not mask.area:
+        return float("inf"), 0.0, 0.0
+    lowest = np.flatnonzero(mask.bits[-1])
+    u, v = mask.x + float(lowest.mean()), mask.y + mask.height - 0.5
+    return float(ground.meet(camera.rays(np.array([u]), np.array([v])))[0]), u, v
+
+
+def _obstacle(
+    grid: _Grid,
+    kept: np.ndarray,
+    z: np.ndarray,
+    visible: np.ndarray,
+    camera: PinholeCamera,
+    amodal: MaskRegion,
+    bounds: tuple[float, float, float],
+    thickness: float,
+    by_depth: bool,
+) -> Obstacle:
+    rows, columns = np.nonzero(kept)
+    if not len(rows):
+        raise Unplaced("no pixel of it has a place")
+    u, v = grid.pixels()
+    points = camera.rays(u[columns], v[rows]) * z[rows, columns][:, None]
+    low, high = points.min(0), points.max(0)
+    size = np.maximum(high - low, [0, 0, thickness])
+    centre = (low + high) / 2
+    centre[2] = low[2] + size[2] / 2
+    distance, near, far = bounds
+    x, y, width, height = amodal.box
+    truncated = x <= 0 or y <= 0 or x + width >= camera.width or y + height >= camera.height
+    return Obstacle(
+        points.astype(np.float32),
+        ~visible[rows, columns],
+        distance,
+        near,
+        far,
+        tuple(centre.tolist()),
+        tuple(size.tolist()),
+        truncated,
+        by_depth,
+    )
