@@ -50,7 +50,7 @@ class StreetObject:
         visible: what of it the camera sees, inside the frame; may be empty.
         depth: distance of its middle from the camera in metres.
         frame_shape: (height, width) of the frame.
-        footprint: corners of its rectangle on the ground, (4, 2) as (X to the right, Z forward) from the camera, metres.
+        footprint: corners of its rectangle on the ground, (4, 2) as (X to the right, Z forward) of the camera, metres.
         surface: distance along the optical axis at the pixels of `amodal`, hidden ones too: float32 of its box, metres,
             0 off the object.
     """

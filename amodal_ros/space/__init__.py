@@ -1,4 +1,4 @@
-"""Where objects are in the world: masks, a calibrated camera, and depth or the ground. NumPy and OpenCV, no ROS, no torch."""
+"""Where objects are in the world, from masks, a calibrated camera, and depth or the ground. No ROS, no torch."""
 
 from amodal_ros.space.camera import PinholeCamera
 from amodal_ros.space.ground import Ground

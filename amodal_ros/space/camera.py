@@ -40,8 +40,8 @@ class PinholeCamera:
     def __post_init__(self) -> None:
         if not (self.fx > 0 and self.fy > 0 and np.isfinite([self.fx, self.fy, self.cx, self.cy]).all()):
             raise ValueError(
-                f"camera: expected positive focal lengths and a finite principal point, got fx {self.fx}, fy {self.fy}, "
-                f"cx {self.cx}, cy {self.cy}"
+                "camera: expected positive focal lengths and a finite principal point, "
+                f"got fx {self.fx}, fy {self.fy}, cx {self.cx}, cy {self.cy}"
             )
         if self.distortion and len(self.distortion) not in LENSES.get(self.lens, ()):
             raise ValueError(
@@ -91,7 +91,7 @@ class PinholeCamera:
         sx, sy = width / self.width, height / self.height
         if abs(self.height * sx - height) > 1 and abs(self.width * sy - width) > 1:
             raise ValueError(
-                f"camera_info: it describes {self.width}x{self.height}, the masks are of {width}x{height}: no scaled copy"
+                f"camera_info: it is for images of {self.width}x{self.height} and the masks are of {width}x{height}"
             )
         # Pixel centres: the image's corner is at -0.5, and that is what stays where it is.
         return PinholeCamera(

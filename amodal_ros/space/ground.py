@@ -23,7 +23,7 @@ class Ground:
     """All points p with down . p = height.
 
     Attributes:
-        down: unit vector (3,) from the camera straight to the ground, in the optical frame (x right, y down, z forward).
+        down: unit vector (3,) straight to the ground, in the optical frame (x right, y down, z forward).
         height: of the camera above the ground in metres, more than 0.
 
     Raises:
@@ -48,9 +48,7 @@ class Ground:
             pitch: radians; positive: the camera looks down.
             roll: radians; positive: its right side is lower.
         """
-        return Ground(
-            (np.sin(roll) * np.cos(pitch), np.cos(roll) * np.cos(pitch), np.sin(pitch)), height
-        )
+        return Ground((np.sin(roll) * np.cos(pitch), np.cos(roll) * np.cos(pitch), np.sin(pitch)), height)
 
     @staticmethod
     def from_transform(rotation: np.ndarray, translation: np.ndarray) -> Ground:

@@ -110,7 +110,7 @@ def with_depth(
         surface = continued(seen, sure) if sure.any() else z
         z = np.where(hidden, np.maximum(surface, np.where(with_value, seen + BEHIND, 0)), z)
         # What is seen there lies beyond anything of this object: it is free.
-        hidden &= z <= high + max(thickness, room)
+        hidden &= ~(seen > np.maximum(surface, high) + max(thickness, room))
     kept = (sure if sure.any() else mine) | hidden
     return _obstacle(grid, kept, z, mine, camera, amodal, (low, low, high), thickness, True)
 

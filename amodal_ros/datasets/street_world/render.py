@@ -112,7 +112,7 @@ class _Arrays:
 
     @cached_property
     def faces(self) -> list[np.ndarray]:
-        """Outward normals (k, 3) of each primitive's faces in the object's axes; none for what is round or has no inside."""
+        """Each primitive's outward normals (k, 3) in the object's axes; none for what is round or has no inside."""
         return [self._faces_of(i, *span) for i, span in enumerate(self.spans)]
 
     def _faces_of(self, i: int, kind: int, start: int, stop: int) -> np.ndarray:
