@@ -56,7 +56,8 @@ def _planes(rows: np.ndarray, columns: np.ndarray, inverse: np.ndarray, within: 
     """Coefficients (k, 3) of inverse = a column + b row + c, and the plane of each pixel, -1 for none."""
     rng = np.random.default_rng(0)
     points = np.stack([columns, rows, inverse], axis=1)
-    member, left, planes = np.full(len(rows), -1), np.arange(len(rows)), []
+    member, left = np.full(len(rows), -1), np.arange(len(rows))
+    planes: list[np.ndarray] = []
     while len(planes) < FACES and len(left) >= max(LEAST_PIXELS, LEAST_SHARE * len(rows)):
         tried = _through(*(points[left[rng.integers(len(left), size=TRIALS)]] for _ in range(3)))
         if not len(tried):
