@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from amodal_ros.bags.make import (
     write_frames,
 )
 from amodal_ros.bags.messages import answers_of
-from amodal_ros.bags.sources import folder_frames, read_labels, streets_frames
+from amodal_ros.bags.sources import folder_frames, streets_frames
 from amodal_ros.node.images import labels_of, rgb_of
 
 CAMVID = Path(__file__).resolve().parents[2] / "shared" / "data" / "camvid_val"
@@ -82,28 +83,78 @@ def test_camera_info_comes_from_a_kitti_calibration(tmp_path, key):
     assert (info.distortion_model, list(info.d)) == ("plumb_bob", [0] * 5)
 
 
+def test_frames_come_in_natural_order_whatever_the_suffix(tmp_path):
+    for part in ("images", "labels"):
+        (tmp_path / part).mkdir()
+    for number in (10, 2, 1):
+        Image.fromarray(np.full((2, 3, 3), number, np.uint8)).save(
+            tmp_path / "images" / f"{number}.webp", lossless=True
+        )
+        Image.fromarray(np.full((2, 3), number, np.uint8)).save(tmp_path / "labels" / f"{number}.PNG")
+    frames = list(folder_frames(tmp_path))
+    assert [int(frame.image[0, 0, 0]) for frame in frames] == [1, 2, 10]
+    assert [int(frame.labels[0, 0]) for frame in frames] == [1, 2, 10]
+    Image.fromarray(np.zeros((2, 3), np.uint8)).save(tmp_path / "labels" / "2.tif")
+    with pytest.raises(BagError, match=r"2\.tif: expected one file of that name, but there is 2\.PNG too"):
+        folder_frames(tmp_path)
+
+
+def test_cityscapes_names_and_void(tmp_path):
+    frame = "aachen_000000_000019"
+    for part in ("images", "labels"):
+        (tmp_path / part).mkdir()
+    Image.fromarray(np.zeros((1, 4, 3), np.uint8)).save(tmp_path / "images" / f"{frame}_leftImg8bit.png")
+    instances = np.array([[0, 7, 26001, 255]], np.uint16)
+    Image.fromarray(instances).save(tmp_path / "labels" / f"{frame}_gtFine_instanceIds.png")
+    Image.fromarray(np.zeros((1, 4, 4), np.uint8)).save(tmp_path / "labels" / f"{frame}_gtFine_color.png")
+    args = ["bag", "make", str(tmp_path), str(tmp_path / "bag"), "--ignore-labels", "255"]
+    assert cli.main(args) == 0
+    with BagReader(tmp_path / "bag") as bag:
+        (record,) = bag.records([LABELS_TOPIC])
+        assert labels_of(record.message()).tolist() == [[0, 7, 26001, 0]]
+
+
+def test_an_image_is_turned_as_exif_says_and_a_dark_frame_does_not_flash(tmp_path):
+    for part in ("images", "labels"):
+        (tmp_path / part).mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.zeros((2, 3, 3), np.uint8)).save(tmp_path / "images" / "1.jpg", exif=exif)
+    for number, brightest in ((2, 4000), (3, 200)):  # 12 bits; then somebody holds a hand before the camera
+        values = np.linspace(0, brightest, 6).reshape(3, 2).astype(np.uint16)
+        Image.fromarray(values).save(tmp_path / "images" / f"{number}.png")
+    for number in (1, 2, 3):
+        Image.fromarray(np.ones((3, 2), np.uint8)).save(tmp_path / "labels" / f"{number}.png")
+    turned, bright, dark = folder_frames(tmp_path)
+    assert turned.image.shape == (3, 2, 3)
+    assert (bright.image.max(), dark.image.max()) == (4000 >> 4, 200 >> 4)
+
+
+def test_a_drawing_in_place_of_labels_is_asked_about(tmp_path, capsys):
+    folder = save_folder(tmp_path / "drive", scene(1))
+    drawing = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    drawing[3:9, 3:9] = (0, 255, 0)
+    Image.fromarray(drawing).save(folder / "labels" / "0000.png")
+    shutil.rmtree(folder / "truth")
+    args = ["bag", "make", str(folder), str(tmp_path / "bag")]
+    assert cli.main(args) == 1 and "--colours-are-ids" in capsys.readouterr().err
+    assert cli.main([*args, "--colours-are-ids"]) == 0
+
+
 @pytest.mark.parametrize(
-    ("values", "name"),
-    [
-        (np.array([[0, 200]], np.uint8), "a.png"),
-        (np.array([[0, 60000]], np.uint16), "a.png"),
-        (np.array([[0, 8_000_123]], np.int32), "a.tif"),
-    ],
+    ("images", "camera"), [("image_2", 2), ("image_3", 3), ("image_02/data", 2), ("image_03/data", 3), ("images", 2)]
 )
-def test_label_maps_of_any_depth(tmp_path, values, name):
-    Image.fromarray(values).save(tmp_path / name)
-    got = read_labels(tmp_path / name)
-    assert got.dtype == values.dtype
-    np.testing.assert_array_equal(got, values)
-
-
-def test_panoptic_and_palette_label_maps(tmp_path):
-    Image.fromarray(np.array([[[5, 2, 1]]], np.uint8)).save(tmp_path / "rgb.png")
-    assert read_labels(tmp_path / "rgb.png")[0, 0] == 5 + 2 * 256 + 65536
-    palette = Image.fromarray(np.array([[3, 0]], np.uint8), "P")
-    palette.putpalette([0, 0, 0, 9, 9, 9, 8, 8, 8, 200, 10, 30])
-    palette.save(tmp_path / "palette.png")
-    np.testing.assert_array_equal(read_labels(tmp_path / "palette.png"), [[3, 0]])
+def test_calibration_takes_the_camera_that_the_images_are_from(tmp_path, images, camera):
+    folder = save_folder(tmp_path / "drive", scene(1))
+    if images != "images":
+        (folder / images).parent.mkdir(exist_ok=True)
+        (folder / "images").rename(folder / images)
+    calibration = tmp_path / "calib.txt"
+    calibration.write_text("".join(f"P{k}: {700 + k} 0 20 0 0 700 12 0 0 0 1 0\n" for k in range(4)))
+    args = ["bag", "make", str(folder), str(tmp_path / "bag"), "--images", images, "--calibration", str(calibration)]
+    assert cli.main(args) == 0
+    with BagReader(tmp_path / "bag") as bag:
+        assert next(bag.records([CAMERA_TOPIC])).message().k[0] == 700 + camera
 
 
 @pytest.mark.skipif(not CAMVID.is_dir(), reason="needs the CamVid frames beside the checkout")
@@ -146,11 +197,11 @@ def _broken_label(folder: Path) -> None:
     ("spoil", "message"),
     [
         (_no_label, "label map is missing; expected .*labels/0001.png"),
-        (_small_label, "0001.png: the image is 40x24, its label map 39x24"),
-        (_small_truth, "7.png: 40x23, but its image is 40x24"),
+        (_small_label, "0001.png: label map of 39x24, but its image is 40x24"),
+        (_small_truth, "7.png: mask of 40x23, but its image is 40x24"),
         (_named_truth, "car.png: expected the object's id"),
         (_broken_image, "0001.png"),
-        (_broken_label, "labels/0001.png: not a readable label map"),
+        (_broken_label, "labels/0001.png: unreadable image"),
         (lambda folder: shutil.rmtree(folder / "labels"), "expected a folder labels/"),
         (lambda folder: [p.unlink() for p in (folder / "images").iterdir()], "no image in it"),
         (shutil.rmtree, "no such folder"),
@@ -164,6 +215,15 @@ def test_a_spoilt_folder_is_one_error_and_no_bag(tmp_path, capsys, spoil, messag
     assert not (tmp_path / "bag").exists()
     assert cli.main(["bag", "make", str(folder), str(tmp_path / "bag")]) == 1
     assert "amodal bag:" in capsys.readouterr().err
+
+
+def test_a_negative_label_is_refused(tmp_path):
+    (frame,) = scene(1)
+    labels = frame.labels.astype(np.int32)
+    labels[0, 0] = -1
+    with pytest.raises(BagError, match=r"from 0 .background. up, got -1"):
+        write_frames([dataclasses.replace(frame, labels=labels)], tmp_path / "bag", rate=10)
+    assert not (tmp_path / "bag").exists()
 
 
 @pytest.mark.parametrize("rate", [0, -1, float("nan")])

@@ -24,6 +24,7 @@ from dataset_fixtures import (
     write_image,
     write_json,
 )
+from PIL import Image
 
 from amodal_ros.datasets.base import DatasetError
 from amodal_ros.datasets.coco_a import BsdsA, CocoA
@@ -211,6 +212,16 @@ def test_kins_unknown_category_keeps_its_number(tmp_path):
     assert only(Kins(kins(tmp_path, category_id=3))).objects[0].class_id == "3"
 
 
+def test_kins_2020_takes_run_lengths_too(tmp_path):
+    car = only(
+        Kins(kins(tmp_path, a_segm=rle(rectangle(5, 10, 20, 12)), i_segm=rle(rectangle(5, 10, 10, 12))))
+    ).objects[0]
+    assert (car.visible.area, car.amodal.area, car.occlusion) == (120, 240, 0.5)
+    broken = Kins(kins(tmp_path / "b", a_segm=rle(rectangle(0, 0, 2, 2, (10, 10)))))
+    with pytest.raises(DatasetError, match=r"object 1: mask of size \[10, 10\], expected \[40, 60\]"):
+        only(broken)
+
+
 # --- SAIL-VOS --------------------------------------------------------------------------------------------
 
 
@@ -317,6 +328,79 @@ def test_folder_fields(tmp_path):
 
 def test_folder_may_be_one_case(tmp_path):
     assert only(Folder(case_folder(tmp_path) / "case")).frame_id == "."
+
+
+def test_folder_masks_are_read_as_everywhere(tmp_path):
+    root = case_folder(tmp_path, "case10")
+    case_folder(tmp_path, "case2")
+    case = root / "case2"
+    soft = rectangle(5, 5, 20, 10) * np.uint8(200) + rectangle(0, 0, 5, 40) * np.uint8(40)
+    Image.fromarray(np.dstack([soft * 0 + 255, rectangle(5, 5, 10, 10) * np.uint8(255)]), "LA").save(
+        case / "inst_car_1_modal.png"
+    )
+    Image.fromarray(soft).save(case / "inst_car_1_amodal.png")
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    Image.fromarray(np.zeros((WIDTH, HEIGHT, 3), np.uint8)).save(case / "image.png", exif=exif)
+    first, second = Folder(root)
+    assert [first.frame_id, second.frame_id] == ["case2", "case10"]
+    assert first.read_image().shape == (*SHAPE, 3)
+    assert [(o.id, o.visible.area, o.amodal.area) for o in first.objects] == [("00", 100, 200), ("car_1", 100, 200)]
+
+
+# --- names -----------------------------------------------------------------------------------------------
+
+
+def entries_again(root, name, *file_names):
+    """Every entry of an annotation file again under these file names, with annotations of its own."""
+    content = json.loads((root / name).read_text())
+    (image,), annotations = content["images"], content["annotations"]
+    content["images"], content["annotations"] = [], []
+    for k, file_name in enumerate(file_names):
+        content["images"].append({**image, "id": 70 + k, "file_name": file_name})
+        content["annotations"] += [{**a, "id": 10 * k + i, "image_id": 70 + k} for i, a in enumerate(annotations)]
+    write_json(root, name, content)
+    return len(content["images"]), len(content["annotations"])
+
+
+@pytest.mark.parametrize(
+    "build, cls, name, files",
+    [
+        (kins, Kins, "update_test_2020.json", ["000007.png", "000007.png"]),
+        (kins, Kins, "update_test_2020.json", ["a/000007.png", "b/000007.png", "000008.png"]),
+        (lambda root: coco_a(root, [annotation(1, 10, [region(1, 1, 9, 9, 1)])]), CocoA,
+         "annotations/COCO_amodal_val2014.json", ["1.jpg", "1.png", "sub/1.jpg"]),
+        (sailvos, SailVos, "valid.json", ["s/images/3.bmp", "s/images/3.png", "s/images/3.bmp"]),
+    ],
+)  # fmt: skip
+def test_entries_that_share_a_file_or_a_stem_are_all_there(tmp_path, build, cls, name, files):
+    root = build(tmp_path)
+    images, annotations = entries_again(root, name, *files)
+    dataset = cls(root)
+    assert len(dataset) == len(set(dataset.frames)) == images
+    samples = [dataset.sample(frame) for frame in dataset.frames]
+    assert sum(len(sample.objects) for sample in samples) == annotations
+    assert len({(s.frame_id, o.id) for s in samples for o in s.objects}) == annotations
+    assert len(CocoA(root, annotator="all")) == images if cls is CocoA else True
+
+
+def test_annotations_of_one_id_are_told_apart(tmp_path):
+    assert [o.id for o in only(Kins(kins(tmp_path, id=2))).objects] == ["2", "2#2"]
+
+
+@pytest.mark.parametrize("build, cls, name", [(kins, Kins, "update_test_2020.json"), (sailvos, SailVos, "valid.json")])
+def test_annotations_without_an_image_are_told(tmp_path, build, cls, name):
+    root = build(tmp_path)
+    content = json.loads((root / name).read_text())
+    content["annotations"][0]["image_id"] = 99
+    write_json(root, name, content)
+    with pytest.raises(DatasetError, match="object 1: no image has the image_id 99"):
+        cls(root)
+    tolerant = cls(root, skip_bad=True)
+    assert len(only(tolerant).objects) == 1 and len(tolerant.bad) == 1
+    content["images"] *= 2
+    write_json(root, name, content)
+    assert "two images have the id" in cls(root, skip_bad=True).bad[0]
 
 
 # --- bad data --------------------------------------------------------------------------------------------

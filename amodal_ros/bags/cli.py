@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from amodal_ros.io.options import add_colours_argument
+
 if TYPE_CHECKING:
     from amodal_ros.bags.make import BagFrame
     from amodal_ros.datasets.base import Dataset
@@ -49,6 +51,10 @@ def _add_make(parser: argparse.ArgumentParser) -> None:
     folder = parser.add_argument_group("folder")
     folder.add_argument("--images", default="images", help="folder of the images")
     folder.add_argument("--labels", default="labels", help="folder of the label maps")
+    folder.add_argument(
+        "--ignore-labels", type=int, nargs="+", default=(), metavar="ID", help="label values that become background"
+    )
+    add_colours_argument(folder)
     dataset = parser.add_argument_group("data set")
     dataset.add_argument(
         "--option",
@@ -108,7 +114,9 @@ def _frames(args: argparse.Namespace) -> Iterator[BagFrame]:
     if args.source == ["streets"]:
         return sources.streets_frames(args.seconds, args.objects, args.rate, tuple(args.size), args.seed)
     if len(args.source) == 1:
-        return sources.folder_frames(args.source[0], args.images, args.labels, args.calibration)
+        return sources.folder_frames(
+            args.source[0], args.images, args.labels, args.calibration, args.ignore_labels, args.colours_are_ids
+        )
     if len(args.source) == 2:
         name, root = args.source
         return sources.dataset_frames(_dataset(name, root, args.option, args.skip_bad), args.calibration)

@@ -11,6 +11,7 @@ import numpy as np
 
 from amodal_ros.bags import messages
 from amodal_ros.bags.files import BagError, BagWriter, Storage
+from amodal_ros.io import size_text
 from amodal_ros.scene import Answer, Completion, Instance, MaskRegion, Source
 
 IMAGE_TOPIC = "/camera/image_raw"
@@ -82,6 +83,8 @@ def _write_frame(bag: BagWriter, frame: BagFrame, stamp: int, compressed: bool) 
     shape = frame.image.shape[:2]
     if frame.labels.shape != shape:
         raise BagError(f"{frame.name}: the image is {size_text(shape)}, its label map {size_text(frame.labels.shape)}")
+    if frame.labels.min(initial=0) < 0:
+        raise BagError(f"{frame.name}: expected labels from 0 (background) up, got {frame.labels.min()}")
     if compressed:
         bag.write(COMPRESSED_TOPIC, messages.compressed_image(_jpeg(frame.image), stamp), stamp)
     else:
@@ -107,8 +110,3 @@ def _truth_answers(frame: BagFrame, stamp: int) -> Iterator[Answer]:
 def _jpeg(image: np.ndarray) -> bytes:
     _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     return data.tobytes()
-
-
-def size_text(shape: tuple[int, ...]) -> str:
-    """(height, width) as people write it: "1242x375"."""
-    return f"{shape[1]}x{shape[0]}"

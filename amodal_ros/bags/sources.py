@@ -2,43 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from amodal_ros.bags.files import BagError
-from amodal_ros.bags.make import BagFrame, Truth, size_text
-from amodal_ros.datasets.base import Dataset, Sample, read_image
+from amodal_ros.bags.make import BagFrame, Truth
+from amodal_ros.datasets.base import Dataset, Sample
 from amodal_ros.datasets.street_world.camera import Camera
 from amodal_ros.datasets.streets import StreetFrame, sequence
+from amodal_ros.io import IMAGE_SUFFIXES, bit_depth, images_in, natural, read_labels, read_mask, read_pixels, rgb_of
 from amodal_ros.scene import MaskRegion
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
-LABEL_SUFFIXES = (".png", ".tif", ".tiff")
+#: What data sets add to the names of images and label maps that belong together.
+_ENDINGS = re.compile(r"(_leftImg8bit|_gtFine_instanceIds|_instanceIds)$")
+#: Label maps that Cityscapes puts beside its instance maps.
+_OTHER_MAPS = re.compile(r"_(color|labelIds|labelTrainIds|instanceTrainIds)$")
 #: A longer synthetic drive is made of several, each along a street of its own.
 LEG = 20.0  # seconds
 LEG_SEEDS = 10_000  # from one leg's seed to the next
 
 
 def folder_frames(
-    folder: Path | str, images: str = "images", labels: str = "labels", calibration: Path | str | None = None
+    folder: Path | str,
+    images: str = "images",
+    labels: str = "labels",
+    calibration: Path | str | None = None,
+    ignore: Collection[int] = (),
+    colours_are_ids: bool = False,
 ) -> Iterator[BagFrame]:
-    """Frames of a folder, in the order of their names.
+    """Frames of a folder, in the natural order of their names (2 before 10).
 
-    Per image ``images/NAME.jpg`` (or .png, .bmp) a label map ``labels/NAME.png`` (or .tif): 8 or 16 bits, 32 bits as
-    TIFF, or an RGB PNG with id = R + 256 G + 65536 B. Truth is optional: ``truth/NAME/ID.png``, one picture of the
-    frame's size per object, non-zero where the whole object is.
+    Per image ``images/NAME.jpg`` a label map ``labels/NAME.png`` (`io.read_image`, `io.read_labels`; Cityscapes'
+    endings are known). Truth is optional: ``truth/NAME/ID.png``, one mask (`io.read_mask`) per object, set where the
+    whole object is.
 
     Args:
         images, labels: the two folders' names inside `folder`, for data that is laid out otherwise
             (KITTI MOTS: ``image_02/0000`` and ``instances/0000``).
-        calibration: a KITTI calibration file, or a folder with one per image (``NAME.txt``); ``P2`` or ``P_rect_02``
-            becomes the camera info.
+        calibration: a KITTI calibration file, or a folder with one per image (``NAME.txt``); the camera that the images
+            are from (`camera_of`) becomes the camera info.
+        ignore: values of the label maps that become background, such as VOC's 255.
+        colours_are_ids: as for `io.read_labels`.
 
     Raises:
-        BagError: a folder or label map is missing, or a picture cannot be read or is of another size.
+        BagError: a folder or label map is missing, or two files have one name.
+        ReadError: a picture cannot be read or is of another size.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -46,11 +57,12 @@ def folder_frames(
     for part in (images, labels):
         if not (folder / part).is_dir():
             raise BagError(f"{folder}: expected a folder {part}/ in it")
-    paths = sorted(p for p in (folder / images).iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-    if not paths:
+    pictures = _by_name(images_in(folder / images))
+    if not pictures:
         raise BagError(f"{folder / images}: no image in it; expected {', '.join(IMAGE_SUFFIXES)}")
-    calibrated = _Calibration(calibration)
-    return (_folder_frame(folder, path, labels, calibrated(path.stem)) for path in paths)
+    maps = _by_name(p for p in images_in(folder / labels) if not _OTHER_MAPS.search(p.stem))
+    calibrated = _Calibration(calibration, camera_of(folder / images))
+    return _folder_frames(folder, pictures, maps, folder / labels, calibrated, ignore, colours_are_ids)
 
 
 def streets_frames(
@@ -93,82 +105,102 @@ def dataset_frames(dataset: Dataset, calibration: Path | str | None = None) -> I
     that is a number; otherwise it is numbered within its frame.
 
     Args:
-        calibration: a folder with a KITTI calibration file per frame, ``FRAME_ID.txt``; missing ones are left out.
+        calibration: a folder with a KITTI calibration file per image, ``NAME.txt``; missing ones are left out. The
+            camera is the one that the image is from (`camera_of`).
     """
     for sample in dataset:
-        file = None if calibration is None else Path(calibration) / f"{sample.frame_id}.txt"
-        projection = read_projection(file) if file is not None and file.is_file() else None
+        image = sample.file or Path(sample.frame_id)
+        file = None if calibration is None else Path(calibration) / f"{image.stem}.txt"
+        projection = read_projection(file, camera_of(image)) if file is not None and file.is_file() else None
         yield _dataset_frame(sample, projection)
 
 
-def read_projection(path: Path | str) -> np.ndarray:
-    """The left colour camera's projection matrix, float (3, 4), from a KITTI calibration file.
+def camera_of(path: Path) -> int:
+    """KITTI's number of the camera that an image is from, by its folder: ``image_2`` is 2, ``image_03/data`` is 3.
+
+    Without such a folder 2, the left colour camera.
+    """
+    numbers = [match[1] for part in path.parts if (match := re.fullmatch(r"image_0?([0-3])", part))]
+    return int(numbers[-1]) if numbers else 2
+
+
+def read_projection(path: Path | str, camera: int = 2) -> np.ndarray:
+    """A camera's projection matrix, float (3, 4), from a KITTI calibration file.
+
+    Args:
+        camera: 0 and 1 are the grey, 2 and 3 the colour cameras, left and right.
 
     Raises:
-        BagError: no such file, or it has no line ``P2:`` or ``P_rect_02:`` with 12 numbers.
+        BagError: no such file, or it has no line ``P2:`` or ``P_rect_02:`` (for camera 2) with 12 numbers.
     """
     if not Path(path).is_file():
         raise BagError(f"{path}: no such calibration file")
     for line in Path(path).read_text(errors="replace").splitlines():
         key, _, values = line.partition(":" if ":" in line else " ")
-        if key.strip() in ("P2", "P_rect_02"):
+        if key.strip() in (f"P{camera}", f"P_rect_0{camera}"):
             try:
                 return np.array([float(v) for v in values.split()]).reshape(3, 4)
             except ValueError:
                 break
-    raise BagError(f"{path}: expected a line 'P2:' or 'P_rect_02:' with 12 numbers")
-
-
-def read_labels(path: Path) -> np.ndarray:
-    """A label map: uint8, uint16 or int32 (height, width).
-
-    Raises:
-        BagError: the file cannot be read, or holds values that are no ids.
-    """
-    try:
-        with Image.open(path) as picture:
-            values = np.array(picture)  # a palette picture gives its indices, which are the ids
-    except (OSError, SyntaxError) as error:
-        raise BagError(f"{path}: not a readable label map ({error})") from error
-    if values.dtype == np.uint8 and values.ndim == 3 and values.shape[2] == 3:
-        red, green, blue = np.moveaxis(values.astype(np.int32), 2, 0)
-        return red + 256 * green + 65536 * blue
-    if values.ndim == 2 and values.dtype in (np.uint8, np.uint16, np.int32):
-        return values
-    raise BagError(f"{path}: expected a label map of 8, 16 or 32 bits or RGB, got {values.dtype} {values.shape}")
+    raise BagError(f"{path}: expected a line 'P{camera}:' or 'P_rect_0{camera}:' with 12 numbers")
 
 
 class _Calibration:
     """Projection matrices by image name: always the same, one file per image, or none."""
 
-    def __init__(self, path: Path | str | None) -> None:
+    def __init__(self, path: Path | str | None, camera: int) -> None:
+        self.camera = camera
         self.folder = Path(path) if path is not None and Path(path).is_dir() else None
-        self.fixed = None if path is None or self.folder is not None else read_projection(path)
+        self.fixed = None if path is None or self.folder is not None else read_projection(path, camera)
 
     def __call__(self, name: str) -> np.ndarray | None:
-        return self.fixed if self.folder is None else read_projection(self.folder / f"{name}.txt")
+        return self.fixed if self.folder is None else read_projection(self.folder / f"{name}.txt", self.camera)
 
 
-def _folder_frame(folder: Path, path: Path, labels: str, projection: np.ndarray | None) -> BagFrame:
-    image = read_image(path)
-    candidates = [folder / labels / f"{path.stem}{suffix}" for suffix in LABEL_SUFFIXES]
-    label_path = next((p for p in candidates if p.is_file()), None)
-    if label_path is None:
-        raise BagError(f"{path}: its label map is missing; expected {candidates[0]}")
-    truth = None
-    if (folder / "truth").is_dir():
-        truth = tuple(_folder_truth(folder / "truth" / path.stem, image.shape[:2]))
-    return BagFrame(image, read_labels(label_path), truth, projection, str(path))
+def _by_name(paths: Iterable[Path]) -> dict[str, Path]:
+    """Image files by what they share with their label maps' names.
+
+    Raises:
+        BagError: two of one name.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        other = found.setdefault(_ENDINGS.sub("", path.stem), path)
+        if other is not path:
+            raise BagError(f"{path}: expected one file of that name, but there is {other.name} too")
+    return found
+
+
+def _folder_frames(
+    folder: Path,
+    pictures: dict[str, Path],
+    maps: dict[str, Path],
+    labels_folder: Path,
+    calibrated: _Calibration,
+    ignore: Collection[int],
+    colours_are_ids: bool,
+) -> Iterator[BagFrame]:
+    bits = 8
+    for name, path in pictures.items():
+        pixels = read_pixels(path)
+        if pixels.values.dtype == np.uint16:
+            bits = max(bits, bit_depth(pixels.values))
+        image = rgb_of(pixels, path, bits)
+        if name not in maps:
+            raise BagError(f"{path}: its label map is missing; expected {labels_folder / name}.png")
+        labels = read_labels(maps[name], image.shape[:2], colours_are_ids)
+        labels = np.where(np.isin(labels, list(ignore)), labels.dtype.type(0), labels)
+        truth = None
+        if (folder / "truth").is_dir():
+            truth = tuple(_folder_truth(folder / "truth" / path.stem, image.shape[:2]))
+        yield BagFrame(image, labels, truth, calibrated(path.stem), str(path))
 
 
 def _folder_truth(folder: Path, shape: tuple[int, int]) -> Iterator[Truth]:
-    for path in sorted(folder.glob("*.png")):
-        mask = read_labels(path)
-        if mask.shape != shape:
-            raise BagError(f"{path}: {size_text(mask.shape)}, but its image is {size_text(shape)}")
+    for path in sorted(folder.glob("*.png"), key=natural):
         if not path.stem.isdecimal() or int(path.stem) == 0:
             raise BagError(f"{path}: expected the object's id as the name, a number above 0")
-        yield Truth(int(path.stem), MaskRegion.from_full(mask))
+        yield Truth(int(path.stem), MaskRegion.from_full(read_mask(path, shape)))
 
 
 def _street_frame(frame: StreetFrame, projection: np.ndarray, first_id: int) -> BagFrame:

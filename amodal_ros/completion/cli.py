@@ -15,14 +15,36 @@ import cv2
 import numpy as np
 
 from amodal_ros.completion.options import add_setting_arguments, chosen_settings
+from amodal_ros.io import LabelError, cut_labels, read_image, read_labels, read_mask
+from amodal_ros.io.options import add_colours_argument
 from amodal_ros.scene import Answer, Completion, Instance, MaskRegion, Source, Surroundings
 from amodal_ros.scene.overlay import draw_overlay
+
+#: What VOC, DAVIS and others write where nobody can tell.
+VOID = 255
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", type=Path, help="image file")
-    parser.add_argument("masks", type=Path, nargs="*", metavar="MASK", help="visible mask of an object (0 / non-zero)")
+    parser.add_argument("masks", type=Path, nargs="*", metavar="MASK", help="visible mask of an object")
     parser.add_argument("--labels", type=Path, metavar="LABELMAP", help="label image: each value but 0 is one object")
+    parser.add_argument(
+        "--label-divisor",
+        type=int,
+        default=0,
+        metavar="N",
+        help="if > 0, value // N is the class, and values below N (in a map without such values: its multiples) are "
+        "stuff: no objects, but they can hide",
+    )
+    parser.add_argument(
+        "--ignore-labels",
+        type=int,
+        nargs="+",
+        default=(),
+        metavar="ID",
+        help="values that are no objects, but can hide",
+    )
+    add_colours_argument(parser)
     parser.add_argument("--context", type=Path, nargs="+", default=[], metavar="MASK", help="masks of other things")
     parser.add_argument("--model", default="embedded", help="profile ('geometric': no network), folder or hub id")
     parser.add_argument("--segmenter", help="folder, .pth file or hub id, in place of the model's own")
@@ -86,46 +108,28 @@ def _complete(
         )
 
 
-def read_image(path: Path) -> np.ndarray:
-    """An image file as RGB uint8 (height, width, 3).
-
-    Raises:
-        ValueError: no readable image.
-    """
-    return cv2.cvtColor(_decoded(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-
-
-def _decoded(path: Path, how: int) -> np.ndarray:
-    if not path.is_file():
-        raise ValueError(f"{path}: expected a readable image, the file does not exist")
-    pixels = cv2.imread(str(path), how)
-    if pixels is None:
-        raise ValueError(f"{path}: expected a readable image")
-    return pixels
-
-
 def read_objects(args: argparse.Namespace, shape: tuple[int, int]) -> tuple[list[Instance], list[MaskRegion]]:
-    """The instances to complete, with ids, and further context masks."""
-    instances = [Instance(k + 1, MaskRegion.from_full(_read_plane(path, shape))) for k, path in enumerate(args.masks)]
-    if args.labels is not None:
-        labels = _read_plane(args.labels, shape)
-        for value in np.unique(labels[labels > 0]):
-            instances.append(Instance(int(value), MaskRegion.from_full(labels == value)))
-    for instance in instances:
-        if not instance.visible.area:
-            raise ValueError(f"{args.masks[instance.id - 1]}: expected a mask with at least one pixel, got none")
-    if len({i.id for i in instances}) < len(instances):
+    """The instances to complete, with ids, and the masks of what else can hide them."""
+    if args.masks and args.labels is not None:
         raise ValueError("give either MASK files or --labels: ids of both would clash")
-    return instances, [MaskRegion.from_full(_read_plane(path, shape)) for path in args.context]
+    context = [MaskRegion.from_full(read_mask(path, shape)) for path in args.context]
+    if args.labels is None:
+        return [Instance(k, _read_object(path, shape)) for k, path in enumerate(args.masks, 1)], context
+    labels = read_labels(args.labels, shape, args.colours_are_ids)
+    try:
+        labelled = cut_labels(labels, args.label_divisor, args.ignore_labels)
+    except LabelError as error:
+        raise ValueError(f"{args.labels}: {error}") from None
+    if labels.dtype == np.uint8 and any(instance.id == VOID for instance in labelled.instances):
+        print(f"{args.labels}: {VOID} is taken for an object; if it is void, say --ignore-labels 255", file=sys.stderr)
+    return list(labelled.instances), [*labelled.stuff, *context]
 
 
-def _read_plane(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    plane = _decoded(path, cv2.IMREAD_UNCHANGED)
-    if plane.ndim == 3:
-        plane = plane[..., :3].max(axis=2)
-    if plane.shape != tuple(shape):
-        raise ValueError(f"{path}: expected the image's size {tuple(shape)} (height, width), got {plane.shape}")
-    return plane
+def _read_object(path: Path, shape: tuple[int, int]) -> MaskRegion:
+    mask = MaskRegion.from_full(read_mask(path, shape))
+    if not mask:
+        raise ValueError(f"{path}: expected a mask with at least one pixel of half of white or more, got none")
+    return mask
 
 
 def write_results(out: Path, image: np.ndarray, answers: Sequence[Answer], args: argparse.Namespace) -> None:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from amodal_ros.io import ReadError, read_image
 from amodal_ros.scene.mask import MaskRegion
 
 
@@ -57,6 +57,7 @@ class Sample:
         context: visible masks of labelled things that are not to be completed but can hide objects.
         read_depth: gives float32 (height, width) in metres; None where the data set has no depth.
         truth_leaves_frame: whether amodal masks are known outside the frame too; then masks are compared there.
+        file: the image's file; None where the frame is drawn, or lies in a video.
     """
 
     frame_id: str
@@ -66,6 +67,7 @@ class Sample:
     context: tuple[MaskRegion, ...] = field(default=(), repr=False)
     read_depth: Callable[[], np.ndarray] | None = field(default=None, repr=False)
     truth_leaves_frame: bool = False
+    file: Path | None = None
 
 
 class Dataset(ABC):
@@ -150,45 +152,10 @@ class Dataset(ABC):
         def read() -> np.ndarray:
             try:
                 return read_image(path, shape)
-            except ValueError as problem:
-                raise DatasetError(self.name, path, problem) from None
+            except ReadError as error:
+                raise DatasetError(self.name, path, error.problem) from None
 
         return read
-
-
-def read_image(path: Path, shape: tuple[int, int] | None = None) -> np.ndarray:
-    """RGB uint8 (height, width, 3).
-
-    Pillow and not OpenCV: it says when a file is cut short, and leaves EXIF rotation alone, as annotations do.
-
-    Raises:
-        ValueError: missing, half-downloaded or of another size than `shape` (height, width).
-    """
-    try:
-        with Image.open(path) as file:
-            pixels = np.array(file.convert("RGB"))
-    except FileNotFoundError:
-        raise ValueError("the image is missing") from None
-    except (OSError, SyntaxError) as problem:  # SyntaxError is Pillow's word for a broken PNG
-        raise ValueError(f"unreadable image: {problem}") from None
-    if shape is not None and pixels.shape[:2] != tuple(shape):
-        raise ValueError(f"image of {pixels.shape[1]}x{pixels.shape[0]}, annotated as {shape[1]}x{shape[0]}")
-    return pixels
-
-
-def image_shape(path: Path) -> tuple[int, int]:
-    """(height, width) from the file's header alone.
-
-    Raises:
-        ValueError: missing or not an image.
-    """
-    try:
-        with Image.open(path) as file:
-            return file.height, file.width
-    except FileNotFoundError:
-        raise ValueError("the image is missing") from None
-    except OSError as problem:
-        raise ValueError(f"unreadable image: {problem}") from None
 
 
 def occlusion_rate(visible: MaskRegion, amodal: MaskRegion) -> float:

@@ -8,8 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from amodal_ros.datasets.base import Dataset, DatasetError, DatasetObject, Sample, image_shape
-from amodal_ros.datasets.coco_masks import from_polygons, from_rle, read_json
+from amodal_ros.datasets.base import Dataset, DatasetError, DatasetObject, Sample
+from amodal_ros.datasets.coco_masks import by_frame, from_polygons, from_rle, read_json
+from amodal_ros.io import ReadError, image_shape, natural
 
 ALL = "all"
 
@@ -81,33 +82,28 @@ class CocoA(Dataset):
     @cached_property
     def _index(self) -> dict[str, tuple[Path, dict[str, Any], dict[str, Any]]]:
         """frame id -> (image file, the image's entry, the annotation)."""
-        loose = sorted(p for p in self.root.glob("*.json") if p.with_suffix(".jpg").exists())
+        loose = sorted((p for p in self.root.glob("*.json") if p.with_suffix(".jpg").exists()), key=natural)
         if loose and not self.annotation_file.exists():
             contents = [read_json(self.name, p, "regions") for p in loose]
             return {p.stem: (p.with_suffix(".jpg"), {}, content) for p, content in zip(loose, contents)}
         content = read_json(self.name, self.annotation_file, "images", "annotations")
-        per_image: dict[int, list[dict]] = {}
-        for annotation in content["annotations"]:
-            if "regions" not in annotation:
-                raise DatasetError(
-                    self.name, self.annotation_file, "another schema: annotations have no 'regions' (one per object?)"
-                )
-            per_image.setdefault(annotation["image_id"], []).append(annotation)
+        if any("regions" not in annotation for annotation in content["annotations"]):
+            problem = "another schema: annotations have no 'regions' (one per object?)"
+            raise DatasetError(self.name, self.annotation_file, problem)
         index = {}
-        for image in content["images"]:  # not by position: an image can have several annotations, or none
-            stem = Path(image["file_name"]).stem
-            for number, annotation in enumerate(per_image.get(image["id"], ()), 1):
+        for name, entry in by_frame(self, self.annotation_file, content).items():
+            for number, annotation in enumerate(entry.annotations, 1):  # an image can have several, or none
                 if self.annotator in (ALL, number):
-                    frame = f"{stem}/{number}" if self.annotator == ALL else stem
-                    index[frame] = (self.image_file(image["file_name"]), image, annotation)
+                    frame = f"{name}/{number}" if self.annotator == ALL else name
+                    index[frame] = (self.image_file(entry.image["file_name"]), entry.image, annotation)
         return index
 
     def sample(self, frame_id: str) -> Sample:
         file, image, annotation = self._index[frame_id]
         try:
             shape = (image["height"], image["width"]) if "height" in image else image_shape(file)
-        except ValueError as problem:
-            raise DatasetError(self.name, file, problem) from None
+        except ReadError as error:
+            raise DatasetError(self.name, file, error.problem) from None
         objects, context = [], []
         for number, region in enumerate(annotation["regions"], 1):
             with self.bad_data(file, f"region {number}"):
@@ -116,7 +112,7 @@ class CocoA(Dataset):
                     context.append(target.visible)
                 else:
                     objects.append(target)
-        return Sample(frame_id, shape, tuple(objects), self.image_reader(file, shape), tuple(context))
+        return Sample(frame_id, shape, tuple(objects), self.image_reader(file, shape), tuple(context), file=file)
 
     def _object(self, frame_id: str, number: str, region: dict[str, Any], shape: tuple[int, int]) -> DatasetObject:
         amodal = from_polygons([region["segmentation"]], shape)
@@ -131,7 +127,7 @@ class CocoA(Dataset):
             visible = amodal
         else:
             raise ValueError(f"occlude_rate {rate} without visible_mask")
-        source = frame_id.split("/")[0] if self.annotator == ALL else f"{frame_id}/{number}"
+        source = frame_id.rsplit("/", 1)[0] if self.annotator == ALL else f"{frame_id}/{number}"
         return DatasetObject(number, visible, amodal, rate, region["name"].strip().lower(), source)
 
 

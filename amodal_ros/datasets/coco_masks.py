@@ -1,16 +1,18 @@
-"""COCO's mask encodings as `MaskRegion`: run lengths and polygons."""
+"""COCO's files: which annotations an image has, and mask encodings as `MaskRegion`."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from amodal_ros.datasets.base import DatasetError
+from amodal_ros.datasets.base import Dataset, DatasetError
+from amodal_ros.io import unique_names
 from amodal_ros.scene.mask import MaskRegion
 
 
@@ -35,6 +37,53 @@ def read_json(name: str, file: Path, *lists: str) -> dict[str, Any]:
             found = sorted(content)[:8] if isinstance(content, dict) else type(content).__name__
             raise DatasetError(name, file, f"another schema: expected a non-empty list {key!r}, found {found}")
     return content
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image of an annotation file, with all annotations that name it, in the file's order."""
+
+    image: dict[str, Any]
+    annotations: list[dict[str, Any]]
+
+
+def by_frame(dataset: Dataset, file: Path, content: Mapping[str, Any], whole_path: bool = False) -> dict[str, Entry]:
+    """The images of a file by a name that no two share: the image file's stem, or more of it where that is not enough.
+
+    Reports to `dataset` an image id that stands twice, and an annotation whose image is not in the file.
+
+    Raises:
+        DatasetError: an entry without id or file name.
+    """
+    images = content["images"]
+    for key, part in (("id", images), ("file_name", images), ("image_id", content["annotations"])):
+        if any(not isinstance(entry, Mapping) or key not in entry for entry in part):
+            raise DatasetError(dataset.name, file, f"another schema: an entry has no {key!r}")
+    names = unique_names([(image["file_name"], image["id"]) for image in images], whole_path)
+    index: dict[str, Entry] = {}
+    by_id: dict[Any, Entry] = {}
+    for name, image in zip(names, images):
+        if image["id"] in by_id:
+            dataset.report(DatasetError(dataset.name, file, f"two images have the id {image['id']}"))
+        else:
+            index[name] = by_id[image["id"]] = Entry(image, [])
+    for annotation in content["annotations"]:
+        if annotation["image_id"] in by_id:
+            by_id[annotation["image_id"]].annotations.append(annotation)
+        else:
+            problem = f"no image has the image_id {annotation['image_id']}"
+            dataset.report(DatasetError(dataset.name, file, problem, annotation.get("id")))
+    return index
+
+
+def from_segmentation(segmentation: Any, shape: tuple[int, int]) -> MaskRegion:
+    """A mask from whatever COCO allows: run lengths or polygons; cut to the frame.
+
+    Raises:
+        ValueError: as `from_rle` and `from_polygons`.
+    """
+    encoded = isinstance(segmentation, Mapping)
+    return from_rle(segmentation, shape) if encoded else from_polygons(segmentation, shape)
 
 
 def from_rle(rle: Mapping[str, Any], shape: tuple[int, int]) -> MaskRegion:

@@ -14,8 +14,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from amodal_ros.datasets.base import Dataset, DatasetError, DatasetObject, Sample, occlusion_rate, read_image
+from amodal_ros.datasets.base import Dataset, DatasetError, DatasetObject, Sample, occlusion_rate
 from amodal_ros.datasets.coco_masks import from_rle
+from amodal_ros.io import read_image
 from amodal_ros.scene.mask import MaskRegion
 
 #: Video frames of the generator: (height, width).

@@ -8,15 +8,13 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
-from amodal_ros.datasets.base import Dataset, DatasetError, DatasetObject, Sample, image_shape, occlusion_rate
+from amodal_ros.datasets.base import Dataset, DatasetError, DatasetObject, Sample, occlusion_rate
+from amodal_ros.io import image_shape, natural, read_mask
 from amodal_ros.scene.mask import MaskRegion
 
 
 class Folder(Dataset):
-    """A folder of case folders (or one case folder), each with one image and PNG masks (0 = not set).
+    """A folder of case folders (or one case folder), each with one image and PNG masks (`io.read_mask`).
 
     Optional beside them: ``occluder.png``, a thing that is labelled but not to be completed, and ``meta.json`` with
     ``image_id`` (cases with one image id share their source objects) and ``instances`` of ``{index, name}``.
@@ -42,7 +40,7 @@ class Folder(Dataset):
     def frames(self) -> Sequence[str]:
         if any(self.root.glob("inst_*_modal.png")):
             return ["."]
-        return sorted(str(p.parent.relative_to(self.root)) for p in self.root.rglob("image.*"))
+        return sorted({str(p.parent.relative_to(self.root)) for p in self.root.rglob("image.*")}, key=natural)
 
     def sample(self, frame_id: str) -> Sample:
         case = self.root / frame_id
@@ -51,10 +49,10 @@ class Folder(Dataset):
             raise DatasetError(self.name, case, f"expected one image.*, found {len(images)}")
         meta = json.loads((case / "meta.json").read_text()) if (case / "meta.json").is_file() else {}
         shape = image_shape(images[0])
-        names = {entry["index"]: entry.get("name", "") for entry in meta.get("instances", ())}
+        names = {str(entry["index"]).zfill(2): entry.get("name", "") for entry in meta.get("instances", ())}
         objects = []
-        for modal in sorted(case.glob("inst_*_modal.png")):
-            index = modal.name.split("_")[1]
+        for modal in sorted(case.glob("inst_*_modal.png"), key=natural):
+            index = modal.name.removeprefix("inst_").removesuffix("_modal.png")
             with self.bad_data(case, index):
                 visible = _read_mask(modal, shape)
                 amodal = _read_mask(case / f"inst_{index}_amodal.png", shape)
@@ -62,18 +60,11 @@ class Folder(Dataset):
                     raise ValueError("empty amodal mask")
                 rate = occlusion_rate(visible, amodal)
                 source = f"{meta.get('image_id', frame_id)}/{index}"
-                objects.append(DatasetObject(index, visible, amodal, rate, names.get(int(index), ""), source))
+                objects.append(DatasetObject(index, visible, amodal, rate, names.get(index.zfill(2), ""), source))
         occluder = case / "occluder.png"
         context = (_read_mask(occluder, shape),) if occluder.is_file() else ()
         return Sample(frame_id, shape, tuple(objects), self.image_reader(images[0], shape), context)
 
 
 def _read_mask(path: Path, shape: tuple[int, int]) -> MaskRegion:
-    try:
-        with Image.open(path) as file:
-            mask = np.asarray(file.convert("L"))
-    except FileNotFoundError:
-        raise ValueError(f"no mask {path.name}") from None
-    if mask.shape != shape:
-        raise ValueError(f"{path.name}: mask of {mask.shape[1]}x{mask.shape[0]}, image of {shape[1]}x{shape[0]}")
-    return MaskRegion.from_full(mask)
+    return MaskRegion.from_full(read_mask(path, shape))

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from amodal_ros.datasets.base import Dataset, DatasetError, DatasetObject, Sample, occlusion_rate
-from amodal_ros.datasets.coco_masks import from_polygons, from_rle, read_json
+from amodal_ros.datasets.coco_masks import by_frame, from_segmentation, read_json
+from amodal_ros.io import numbered
 from amodal_ros.scene.mask import MaskRegion
 
 _FILES = {
@@ -63,36 +64,37 @@ class Kins(Dataset):
             problem = f"another schema: annotations of {self.version} have {wanted!r}, these do not"
             raise DatasetError(self.name, self.annotation_file, problem)
         self._classes = {c["id"]: c["name"] for c in content["categories"]}
-        self._images = {Path(i["file_name"]).stem: i for i in content["images"]}
-        self._annotations: dict[int, list[dict[str, Any]]] = {}
-        for annotation in content["annotations"]:
-            self._annotations.setdefault(annotation["image_id"], []).append(annotation)
+        self._entries = by_frame(self, self.annotation_file, content)
 
     @cached_property
     def frames(self) -> Sequence[str]:
-        return list(self._images)
+        return list(self._entries)
 
     def sample(self, frame_id: str) -> Sample:
-        image = self._images[frame_id]
+        entry = self._entries[frame_id]
+        image = entry.image
         shape = (image["height"], image["width"])
         file = self.root / _FOLDERS[self.split] / "image_2" / image["file_name"]
         objects = []
-        for annotation in self._annotations.get(image["id"], ()):
-            with self.bad_data(file, annotation.get("id")):
-                objects.append(self._object(frame_id, annotation, shape))
-        return Sample(frame_id, shape, tuple(objects), self.image_reader(file, shape))
+        names = numbered([str(annotation["id"]) for annotation in entry.annotations])
+        for name, annotation in zip(names, entry.annotations):
+            with self.bad_data(file, annotation["id"]):
+                objects.append(self._object(frame_id, name, annotation, shape))
+        return Sample(frame_id, shape, tuple(objects), self.image_reader(file, shape), file=file)
 
-    def _object(self, frame_id: str, annotation: dict[str, Any], shape: tuple[int, int]) -> DatasetObject:
+    def _object(self, frame: str, id: str, annotation: dict[str, Any], shape: tuple[int, int]) -> DatasetObject:
         visible, amodal = self._masks(annotation, shape)
         if not amodal:
             raise ValueError("empty amodal mask")
         name = self._classes.get(annotation["category_id"], str(annotation["category_id"]))
-        number = str(annotation["id"])
-        return DatasetObject(number, visible, amodal, occlusion_rate(visible, amodal), name, f"{frame_id}/{number}")
+        return DatasetObject(id, visible, amodal, occlusion_rate(visible, amodal), name, f"{frame}/{id}")
 
     def _masks(self, annotation: dict[str, Any], shape: tuple[int, int]) -> tuple[MaskRegion, MaskRegion]:
         if self.version == 2020:
             hidden = not annotation["i_segm"]
-            visible = MaskRegion.empty() if hidden else from_polygons(annotation["i_segm"], shape)
-            return visible, from_polygons(annotation["a_segm"], shape)
-        return from_rle(annotation["inmodal_seg"], shape), from_polygons(annotation["segmentation"], shape)
+            visible = MaskRegion.empty() if hidden else from_segmentation(annotation["i_segm"], shape)
+            return visible, from_segmentation(annotation["a_segm"], shape)
+        return (
+            from_segmentation(annotation["inmodal_seg"], shape),
+            from_segmentation(annotation["segmentation"], shape),
+        )

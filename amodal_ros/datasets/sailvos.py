@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from amodal_ros.datasets.base import Dataset, DatasetObject, Sample
-from amodal_ros.datasets.coco_masks import from_rle, read_json
+from amodal_ros.datasets.coco_masks import by_frame, from_rle, read_json
+from amodal_ros.io import numbered
 
 #: Whole objects show rates of about 0.002: visible and amodal renders differ along the outline.
 BOUNDARY_GAP = 0.005
@@ -40,12 +41,10 @@ class SailVos(Dataset):
         self.root = Path(root)
         self.max_occlusion = max_occlusion
         self.protocol = f"split {split}, occlusion rate up to {max_occlusion:g}, up to {BOUNDARY_GAP:g} is unoccluded"
-        content = read_json(self.name, self.root / f"{split}.json", "images", "annotations", "categories")
+        file = self.root / f"{split}.json"
+        content = read_json(self.name, file, "images", "annotations", "categories")
         self._classes = {c["id"]: c["name"] for c in content["categories"]}
-        self._images = {str(Path(i["file_name"]).with_suffix("")): i for i in content["images"]}
-        self._annotations: dict[int, list[dict[str, Any]]] = {}
-        for annotation in content["annotations"]:
-            self._annotations.setdefault(annotation["image_id"], []).append(annotation)
+        self._entries = by_frame(self, file, content, whole_path=True)
 
     @classmethod
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
@@ -60,23 +59,27 @@ class SailVos(Dataset):
 
     @cached_property
     def frames(self) -> Sequence[str]:
-        return list(self._images)
+        return list(self._entries)
 
     def sample(self, frame_id: str) -> Sample:
-        image = self._images[frame_id]
+        entry = self._entries[frame_id]
+        image = entry.image
         shape = (image["height"], image["width"])
         file = self.root / image["file_name"]
         objects, context = [], []
-        for annotation in self._annotations.get(image["id"], ()):
-            with self.bad_data(file, annotation.get("id")):
-                target = self._object(image, annotation, shape)
+        names = numbered([str(annotation["id"]) for annotation in entry.annotations])
+        for name, annotation in zip(names, entry.annotations):
+            with self.bad_data(file, annotation["id"]):
+                target = self._object(name, image, annotation, shape)
                 if target.occlusion <= self.max_occlusion:
                     objects.append(target)
                 elif target.visible:
                     context.append(target.visible)
-        return Sample(frame_id, shape, tuple(objects), self.image_reader(file, shape), tuple(context))
+        return Sample(frame_id, shape, tuple(objects), self.image_reader(file, shape), tuple(context), file=file)
 
-    def _object(self, image: dict[str, Any], annotation: dict[str, Any], shape: tuple[int, int]) -> DatasetObject:
+    def _object(
+        self, id: str, image: dict[str, Any], annotation: dict[str, Any], shape: tuple[int, int]
+    ) -> DatasetObject:
         amodal = from_rle(annotation["segmentation"], shape)
         visible = from_rle(annotation["visible_mask"], shape)
         if not amodal:
@@ -87,4 +90,4 @@ class SailVos(Dataset):
         name = self._classes.get(annotation["category_id"], str(annotation["category_id"]))
         track = f"{image['video_id']}/{annotation['obj_id']}"  # obj_id is unique within its video
         occlusion = 0.0 if rate <= BOUNDARY_GAP else rate
-        return DatasetObject(str(annotation["id"]), visible, amodal, occlusion, name, track)
+        return DatasetObject(id, visible, amodal, occlusion, name, track)
