@@ -1,15 +1,20 @@
 """Segmenters: small SAM and SAM 2 models in the published layouts, and the official checkpoints where installed."""
 
 import importlib.util
+import io
 import json
 import pickle
+import sys
+import types
 
 import numpy as np
 import pytest
 import torch
 from builders import RESOLUTION, save_lively, save_sam, save_sam2, save_stable_diffusion, scene_of_two
+from PIL import Image
 from transformers import Sam2Model, SamModel
 
+from amodal_ros.cli import main
 from amodal_ros.completion import AmodalPipeline, ModelError
 from amodal_ros.completion.segmenters import load_segmenter
 from amodal_ros.completion.segmenters.segment_anything import SegmentAnything
@@ -111,22 +116,58 @@ def test_pixel_statistics_come_from_the_folder(tmp_path):
 @pytest.mark.skipif(OFFICIAL, reason="the package segment-anything is installed")
 def test_without_the_package_the_error_says_what_to_install(tmp_path):
     path = tmp_path / "sam_vit_b_01ec64.pth"
-    torch.save({}, path)
+    torch.save({"image_encoder.pos_embed": torch.zeros(1, 2, 2, 768)}, path)
     with pytest.raises(ModelError, match=r"sam_vit_b_01ec64.pth: needs the packages segment-anything and torchvision"):
         loaded(path)
 
 
 @pytest.fixture
-def official():
+def official(monkeypatch):
+    """The package itself. What it imports of torchvision, which its models do not use, may be missing."""
+    if importlib.util.find_spec("torchvision") is None:
+        for name in ("torchvision", "torchvision.ops", "torchvision.ops.boxes", "torchvision.transforms",
+                     "torchvision.transforms.functional"):  # fmt: skip
+            monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+        for name in ("batched_nms", "box_area"):
+            setattr(sys.modules["torchvision.ops.boxes"], name, None)
+        for name in ("resize", "to_pil_image"):
+            setattr(sys.modules["torchvision.transforms.functional"], name, None)
     return pytest.importorskip("segment_anything", reason="the package segment-anything is not installed")
 
 
-@pytest.mark.parametrize("junk", [b"", b"junk", pickle.dumps(print)])
-def test_a_checkpoint_that_is_none_is_refused(official, tmp_path, junk):
-    path = tmp_path / "sam.pth"
+def a_jpeg() -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(stream, "JPEG")
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("junk", [b"", b"junk", pickle.dumps(print), a_jpeg()])
+@pytest.mark.parametrize("name", ["sam.pth", "mobile_sam.pt", "photo.jpg"])
+def test_a_checkpoint_that_is_none_is_refused(tmp_path, name, junk):
+    path = tmp_path / name
     path.write_bytes(junk)
-    with pytest.raises(ModelError, match=r"sam.pth: expected a checkpoint of tensors"):
+    with pytest.raises(ModelError, match=rf"{name}: expected a checkpoint of tensors"):
         loaded(path)
+
+
+@pytest.mark.parametrize("content", ["jpeg", "mobile", "good"])
+def test_check_and_loading_follow_the_same_rules(official, tmp_path, content, capsys):
+    model, path = save_stable_diffusion(tmp_path / "model", segmenter=False), tmp_path / "mobile_sam.pt"
+    if content == "jpeg":
+        path.write_bytes(a_jpeg())
+    elif content == "mobile":
+        torch.save({"image_encoder.patch_embed.seq.0.c.weight": torch.zeros(1)}, path)
+    else:
+        torch.save(official.sam_model_registry["vit_b"]().state_dict(), path)
+    said = main(["models", "check", str(model), "--segmenter", str(path)])
+    out = capsys.readouterr().out
+    if content == "good":
+        assert said == 0 and "segment_anything vit_b" in out and "93.7 M" in out
+        assert loaded(path).kind == "segment_anything", "whatever the file's name ends in"
+    else:
+        assert said == 1 and "mobile_sam.pt: expected a" in out
+        with pytest.raises(ModelError, match=r"mobile_sam.pt: expected a"):
+            AmodalPipeline.from_pretrained(model, segmenter=path)
 
 
 def test_a_checkpoint_of_something_else_is_refused(official, tmp_path):
@@ -134,7 +175,9 @@ def test_a_checkpoint_of_something_else_is_refused(official, tmp_path):
     with pytest.raises(ModelError, match=r"sam.pth: expected a Segment Anything checkpoint"):
         loaded(tmp_path / "sam.pth")
     torch.save({"image_encoder.pos_embed": torch.zeros(1, 2, 2, 768)}, tmp_path / "sam.pth")
-    with pytest.raises(ModelError, match=r"sam.pth: not the weights of vit_b"):
+    with pytest.raises(
+        ModelError, match=r"sam.pth: not the weights of vit_b: \d+ tensors missing, the first image_enc"
+    ):
         loaded(tmp_path / "sam.pth")
 
 
@@ -146,8 +189,34 @@ def test_an_official_checkpoint_is_loaded_by_its_width(official, tmp_path):
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_official_models_run_in_half_precision(official, dtype):
+    model = official_model().to(dtype)
+    points, labels = torch.tensor([[[30.0, 40.0], [7.0, 20.0]]]), torch.tensor([[1, 0]])
+    picture = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.inference_mode():
+        logits, predicted = SegmentAnything(model).segment(picture, points, labels)
+        want, _ = SegmentAnything(official_model()).segment(picture, points, labels)
+    assert logits.dtype == predicted.dtype == torch.float32
+    assert torch.isfinite(logits).all() and ((logits > 0) == (want > 0)).float().mean() > 0.95
+
+
 def test_official_models_give_the_packages_masks(official):
     """A small model of the package's classes, asked through the segmenter and by the package's own call."""
+    model = official_model()
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 64, 64), dtype=np.uint8))
+    points, labels = torch.tensor([[[30.0, 40.0], [7.0, 20.0]]]), torch.tensor([[1, 0]])
+    with torch.inference_mode():
+        logits, predicted = SegmentAnything(model).segment(pixels[None].float() / 127.5 - 1, points, labels)
+        request = {"image": pixels, "original_size": (64, 64), "point_coords": points, "point_labels": labels}
+        (want,) = model([request], multimask_output=True)
+    torch.testing.assert_close(predicted, want["iou_predictions"], atol=1e-3, rtol=1e-3)
+    assert 0.02 < (logits > 0).float().mean() < 0.98
+    assert ((logits > 0) == want["masks"]).float().mean() > 0.999
+
+
+def official_model():
+    """A small model of the package's classes."""
     from segment_anything import modeling
 
     torch.manual_seed(0)
@@ -163,12 +232,4 @@ def test_official_models_give_the_packages_masks(official):
     for parameter in model.parameters():
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.3)
-    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 64, 64), dtype=np.uint8))
-    points, labels = torch.tensor([[[30.0, 40.0], [7.0, 20.0]]]), torch.tensor([[1, 0]])
-    with torch.inference_mode():
-        logits, predicted = SegmentAnything(model).segment(pixels[None].float() / 127.5 - 1, points, labels)
-        request = {"image": pixels, "original_size": (64, 64), "point_coords": points, "point_labels": labels}
-        (want,) = model([request], multimask_output=True)
-    torch.testing.assert_close(predicted, want["iou_predictions"], atol=1e-3, rtol=1e-3)
-    assert 0.02 < (logits > 0).float().mean() < 0.98
-    assert ((logits > 0) == want["masks"]).float().mean() > 0.999
+    return model

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -96,11 +95,6 @@ def test_one_noise_per_object_keeps_the_blends_variance():
     lossy = leak(schedule.noised(zero, noise, 5), schedule.noised(zero, fresh, 5), 1.0, 0.3)
     assert float(blend.var()) == pytest.approx(right, rel=1e-3)
     assert float(lossy.var()) == pytest.approx((0.3**2 + 0.7**2) * right, rel=0.05)
-
-
-def test_ddim_is_used_whatever_scheduler_the_folder_names():
-    schedule = DiffusionSchedule({**BETAS, "_class_name": "PNDMScheduler", "skip_prk_steps": True}, 20, "cpu")
-    assert isinstance(schedule._scheduler, DDIMScheduler) and len(schedule) == 20
 
 
 @pytest.mark.parametrize(("leakage", "steps", "done"), [(0.3, 20, 6), (0.0, 20, 1), (1.0, 20, 20), (0.3, 1, 1)])

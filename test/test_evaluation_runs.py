@@ -352,4 +352,4 @@ def test_check_reports_violations(tmp_path, capsys):
     assert main(["datasets", "check", "coco-a", str(root)]) == 1
     printed = capsys.readouterr().out
     assert "wholly hidden 1" in printed and "outside the amodal one 2" in printed
-    assert "unreadable 1" in printed and "000000000001.jpg: the image is missing" in printed
+    assert "unreadable 1" in printed and "000000000001.jpg: the file is missing" in printed

@@ -1,6 +1,7 @@
 """Fetching models: from a hub on this machine, through the real client, and never without being asked."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -143,9 +144,32 @@ def test_one_set_of_weights_per_component_is_wanted():
     ]
 
 
+@pytest.mark.parametrize("main", [None, "abc\n", "gone", ""])
+def test_a_copied_cache_is_found(hub, profile, tmp_path, main):
+    """Without refs/main, with a line's end in it, or with one that names nothing."""
+    for place in ("people/street-inpainting", "people/sam-small"):
+        cache = tmp_path / "hub" / f"models--{place.replace('/', '--')}"
+        shutil.copytree(hub / place, cache / "snapshots" / "abc")
+        if main is not None:
+            (cache / "refs").mkdir()
+            (cache / "refs" / "main").write_text(main)
+    check = amodal("models", "check", profile, home=tmp_path)
+    assert check.returncode == 0 and "with mask input" in check.stdout, check.stdout + check.stderr
+    (cache / "snapshots" / "abd").mkdir()
+    check = amodal("models", "check", profile, home=tmp_path)
+    if main == "abc\n":
+        assert check.returncode == 0
+    else:
+        assert check.returncode == 1 and "there are several (abc, abd)" in check.stderr
+
+
 @pytest.mark.parametrize(
     ("names", "files", "variant"),
     [
+        (["model.bf16.safetensors", "config.json"], ["model.bf16.safetensors"], "bf16"),
+        (["model.fp16.safetensors", "model.fp32.safetensors"], ["model.fp32.safetensors"], "fp32"),
+        (["model.safetensors", "model.non_ema.safetensors"], ["model.safetensors"], None),
+        (["model-00001-of-00001.bf16.safetensors"], ["model-00001-of-00001.bf16.safetensors"], "bf16"),
         (["model.safetensors", "model.fp16.safetensors"], ["model.safetensors"], None),
         (["model.fp16.safetensors", "config.json"], ["model.fp16.safetensors"], "fp16"),
         (["model.fp16-00001-of-00002.safetensors"], ["model.fp16-00001-of-00002.safetensors"], "fp16"),

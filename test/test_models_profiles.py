@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 from builders import RESOLUTION, save_flux, save_sam, save_sdxl, save_stable_diffusion, scene_of_two, small_decoder
+from safetensors.torch import save_file
 
 from amodal_ros.cli import main
 from amodal_ros.completion import AmodalPipeline, ModelError, Settings
@@ -30,10 +31,6 @@ def folder(tmp_path_factory):
 def empty_cache(tmp_path, monkeypatch):
     """No model of this machine's own cache takes part."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    real = pytest.importorskip("huggingface_hub").try_to_load_from_cache
-    monkeypatch.setattr(
-        "huggingface_hub.try_to_load_from_cache", lambda repo, name: real(repo, name, cache_dir=tmp_path / "hub")
-    )
 
 
 # --- shipped profiles ------------------------------------------------------------------------------------
@@ -136,6 +133,68 @@ def test_a_profile_extends_another_and_paths_are_relative_to_it(folder, tmp_path
     assert type(pipeline.backend.autoencoder.decoder).__name__ == "AutoencoderTiny"
     assert int(pipeline.backend.schedule(4).timestep(0)) == 999
     assert AmodalPipeline.from_pretrained(own, decoder="").backend.autoencoder.decoder is not None
+
+
+def test_a_folder_keeps_what_the_profile_that_names_it_leaves_open(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "weights")
+    small_decoder().save_pretrained(tmp_path / "weights" / "decoder")
+    (tmp_path / "weights" / "segmenter").rename(tmp_path / "weights" / "sam")
+    write(
+        tmp_path / "weights" / "amodal.yaml",
+        dtype="bfloat16",
+        resolution=RESOLUTION,
+        segmenter="./sam",
+        switches={"decoder": "./decoder", "vae_tiling": True},
+    )
+    found = find_model(write(tmp_path / "mine.yaml", model="./weights", switches={"vae_tiling": False})).profile
+    assert (found.dtype, found.resolution, found.switches.vae_tiling) == ("bfloat16", RESOLUTION, False)
+    assert found.switches.decoder == str(tmp_path / "weights" / "decoder")
+    own = write(tmp_path / "own.yaml", model="./weights", dtype="float32", resolution=2 * RESOLUTION)
+    found = find_model(write(tmp_path / "heir.yaml", extends="own.yaml"))
+    assert (found.profile.dtype, found.profile.resolution) == ("float32", 2 * RESOLUTION), "what it extends has said it"
+    assert found.segmenter == tmp_path / "weights" / "sam" and own.is_file()
+
+
+def test_extends_lies_beside_the_profile_and_a_loop_is_named(tmp_path, monkeypatch):
+    (tmp_path / "robot").mkdir()
+    write(tmp_path / "robot" / "base.yaml", dtype="bfloat16")
+    own = write(tmp_path / "robot" / "own.yaml", extends="./base.yaml")
+    monkeypatch.chdir(tmp_path)
+    assert load_profile(own).dtype == "bfloat16"
+    write(tmp_path / "robot" / "base.yaml", extends="own.yaml")
+    with pytest.raises(ValueError, match=r"extends: a loop: own.yaml -> base.yaml -> own.yaml"):
+        load_profile(own)
+    write(tmp_path / "robot" / "own.yaml", extends="missing.yaml")
+    with pytest.raises(ValueError, match=rf"looked for {tmp_path}/robot/missing.yaml"):
+        load_profile(own)
+
+
+@pytest.mark.parametrize("variant", ["fp16", "bf16", "fp32"])
+@pytest.mark.parametrize("build", [save_stable_diffusion, save_flux])
+def test_weights_that_are_there_as_a_variant_only(tmp_path, build, variant, capsys):
+    build(tmp_path / "model")
+    for path in list((tmp_path / "model").rglob("*model.safetensors")):
+        path.rename(path.with_name(path.name.replace(".safetensors", f".{variant}.safetensors")))
+    assert main(["models", "check", str(tmp_path / "model")]) == 0
+    assert "PROBLEM" not in capsys.readouterr().out
+    assert AmodalPipeline.from_pretrained(tmp_path / "model").backend.resolution == RESOLUTION
+
+
+def test_a_pipeline_in_one_file_says_how_to_convert_it(tmp_path, capsys):
+    name = "model.diffusion_model.input_blocks.0.0.weight"
+    single = tmp_path / "sd-v1-5-inpainting.safetensors"
+    for tensors, what in (
+        ({name: torch.zeros(8, 9, 3, 3)}, "diffusers.StableDiffusionInpaintPipeline.from_single_file("),
+        ({name: torch.zeros(8, 4, 3, 3), "conditioner.x": torch.zeros(1)}, "diffusers.StableDiffusionXLPipeline.from_"),
+        ({"double_blocks.0.x": torch.zeros(1)}, "Flux's transformer alone"),
+        ({"x": torch.zeros(1)}, "is neither a pipeline nor a folder of one"),
+    ):
+        save_file(tensors, single)
+        for place in (single, tmp_path):
+            assert main(["models", "check", str(place)]) == 1
+            assert what in capsys.readouterr().err
+    single.write_bytes(b"\xff" * 20)
+    assert main(["models", "check", str(single)]) == 1 and "corrupt?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

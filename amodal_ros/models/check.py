@@ -3,7 +3,8 @@ model larger than this machine's memory can be checked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from amodal_ros.completion.backends.autoencoder import AUTOENCODERS, Autoencoder
 from amodal_ros.completion.backends.loading import check_component, first_line
 from amodal_ros.completion.backends.prompt import PROMPT_FILE
 from amodal_ros.completion.segmenters import segmenter_class
+from amodal_ros.completion.segmenters.segment_anything import checkpoint
 from amodal_ros.models.layout import DENOISERS, family_of, read_json
 from amodal_ros.models.profiles import Found
 
@@ -51,7 +53,11 @@ def check(found: Found) -> list[Part]:
     cls = backend_class(folder)
     denoiser = folder / DENOISERS[family]
     vae = Path(switches.vae) if switches.vae else folder / "vae"
-    parts = [_scheduler(folder), _network(cls.denoiser_class, denoiser), _autoencoder("vae", vae)]
+    parts = [
+        _scheduler(cls, folder, switches.scheduler),
+        _network(cls.denoiser_class, denoiser),
+        _autoencoder("vae", vae),
+    ]
     if switches.decoder:
         parts.append(_autoencoder("decoder", Path(switches.decoder)))
     parts += _prompt(folder, family)
@@ -61,9 +67,15 @@ def check(found: Found) -> list[Part]:
     return parts
 
 
-def _scheduler(folder: Path) -> Part:
+def _scheduler(cls: Any, folder: Path, changes: Mapping[str, Any]) -> Part:
     path = folder / "scheduler" / "scheduler_config.json"
-    return _tried("scheduler", path.parent, lambda: Part("scheduler", path.parent, read_json(path)["_class_name"]))
+
+    def look() -> Part:
+        config = read_json(path) | dict(changes)
+        cls.checked_scheduler(config)
+        return Part("scheduler", path.parent, config.get("_class_name", ""))
+
+    return _tried("scheduler", path.parent, look)
 
 
 def _network(cls: type, folder: Path, name: str = "") -> Part:
@@ -108,10 +120,11 @@ def _prompt(folder: Path, family: str) -> list[Part]:
 
 
 def _segmenter(path: Path) -> Part:
-    if path.is_file():
-        return Part("segmenter", path, "segment_anything checkpoint")
-
     def look() -> Part:
+        if path.is_file():
+            kind, state = checkpoint(path)
+            shapes = {name: (tuple(t.shape), str(t.dtype).removeprefix("torch.")) for name, t in state.items()}
+            return dataclasses.replace(_part("segmenter", path, None, shapes), cls=f"segment_anything {kind}")
         cls = segmenter_class(path).model_class
         return _weights(cls, path, aliases=["Sam2VideoModel"] if cls.__name__ == "Sam2Model" else [], name="segmenter")
 

@@ -24,15 +24,32 @@ WITHDRAWN = {
 
 
 def cached(reference: str) -> Path | None:
-    """The local copy of a hub reference; None where there is none. Never touches the network."""
-    from huggingface_hub import try_to_load_from_cache
+    """The local copy of a hub reference; None where there is none. Never touches the network.
 
-    repository, inside = _parse(reference)
-    for name in [inside] if inside else ["model_index.json", "config.json"]:
-        path = try_to_load_from_cache(repository, name)
-        if isinstance(path, str):
-            return Path(path) if inside else Path(path).parent
+    A cache that was copied may lack ``refs/main``, or have it with a line's end: then the only snapshot counts.
+
+    Raises:
+        ModelError: there are several snapshots and nothing says which.
+    """
+    _, inside = _parse(reference)
+    folder = cache_folder(reference)
+    for snapshot in _snapshots(folder):
+        for name in [inside] if inside else ["model_index.json", "config.json"]:
+            if (snapshot / name).exists():
+                return snapshot / inside if inside else snapshot
     return None
+
+
+def _snapshots(folder: Path) -> list[Path]:
+    """The snapshot that ``refs/main`` names, or else the only one."""
+    reference = folder / "refs" / "main"
+    if reference.is_file() and (folder / "snapshots" / (commit := reference.read_text().strip())).is_dir() and commit:
+        return [folder / "snapshots" / commit]
+    present = sorted(p for p in folder.glob("snapshots/*") if p.is_dir())
+    if len(present) > 1:
+        names = ", ".join(p.name for p in present)
+        raise ModelError(f"{folder}: refs/main names no snapshot, and there are several ({names}); write one into it")
+    return present
 
 
 def cache_folder(reference: str) -> Path:

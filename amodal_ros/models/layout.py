@@ -37,8 +37,12 @@ COMPONENTS = (
 #: Beside them: the pipeline's class, and what an exported model brings (the empty prompt's embedding, its profile).
 ROOT_FILES = ("model_index.json", "prompt_embeds.safetensors", "amodal.yaml")
 
-#: Weights of the usual precision, and of the variant "fp16"; either whole or in shards.
-_WEIGHTS = re.compile(r"(diffusion_pytorch_model|model)(\.fp16)?(-\d+-of-\d+)?(\.fp16)?\.safetensors")
+#: Variants by precision, best first; None are plain files.
+FULL, HALF = (None, "fp32"), ("fp16", "bf16")
+#: Weights, whole or in shards, and their variant, which stands before the shard's number or behind it.
+_WEIGHTS = re.compile(r"(?:diffusion_pytorch_model|model)(?:\.(\w+))?(?:-\d+-of-\d+)?(?:\.(\w+))?\.safetensors")
+#: Suffixes of pipelines in one file.
+SINGLE_FILES = (".safetensors", ".ckpt")
 _TEXT = (".json", ".txt", "spiece.model")
 
 
@@ -59,6 +63,38 @@ def read_json(path: Path) -> dict:
     return content
 
 
+def how_to_convert(path: Path) -> str:
+    """What to do with a whole pipeline in one file, as a sentence that begins with the file's name."""
+    pipeline, what = _single_file(path)
+    if not pipeline:
+        return f"{path.name} {what}"
+    return (
+        f"{path.name} is a whole pipeline in one file ({what}). Convert it once, on a machine with network: python -c "
+        f"\"import diffusers; diffusers.{pipeline}.from_single_file('{path.name}').save_pretrained('FOLDER')\", then "
+        "name FOLDER"
+    )
+
+
+def _single_file(path: Path) -> tuple[str, str]:
+    """The pipeline that a file of one holds, and what it is in words, from the names of its tensors."""
+    if path.suffix != ".safetensors":
+        return "StableDiffusionInpaintPipeline", "pickled: only from a source that you trust"
+    try:
+        with path.open("rb") as stream:
+            tensors = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+    except (OSError, ValueError, MemoryError, OverflowError):
+        return "", "is no safetensors file (corrupt?)"
+    if any("double_blocks." in name for name in tensors):
+        return "", "holds Flux's transformer alone: fetch the pipeline's folder instead"
+    first = tensors.get("model.diffusion_model.input_blocks.0.0.weight")
+    if first is None:
+        return "", "is neither a pipeline nor a folder of one"
+    xl = any(name.startswith("conditioner.") for name in tensors)
+    inpainting = first["shape"][1] == 9
+    kind = f"StableDiffusion{'XL' if xl else ''}{'Inpaint' if inpainting else ''}Pipeline"
+    return kind, f"{first['shape'][1]} input channels"
+
+
 def family_of(folder: Path) -> str:
     """The family of a pipeline folder.
 
@@ -67,6 +103,9 @@ def family_of(folder: Path) -> str:
     """
     if not folder.is_dir():
         raise ModelError(f"model folder not found: {folder}")
+    single = sorted(p for p in folder.iterdir() if p.suffix in SINGLE_FILES)
+    if single and not (folder / "model_index.json").is_file():
+        raise ModelError(f"{folder / 'model_index.json'} not found, but {how_to_convert(single[0])}")
     name = read_json(folder / "model_index.json").get("_class_name")
     if name not in FAMILIES:
         raise ModelError(f"{folder / 'model_index.json'}: expected one of {', '.join(FAMILIES)}, got {name!r}")
@@ -74,15 +113,17 @@ def family_of(folder: Path) -> str:
 
 
 def weight_files(names: Iterable[str], prefer_half: bool = False) -> tuple[list[str], str | None]:
-    """Which of a component's files are its weights, and their variant: None for plain ones, or "fp16".
+    """Which of a component's files are its weights, and their variant: None for plain ones, or one of `FULL`, `HALF`.
 
     Args:
-        prefer_half: take the half-precision files where both are there; otherwise the plain ones.
+        prefer_half: take the half-precision files where both are there; otherwise the full ones.
     """
-    matches = [match for match in map(_WEIGHTS.fullmatch, sorted(names)) if match]
-    half = [m.string for m in matches if m[2] or m[4]]
-    plain = [m.string for m in matches if not (m[2] or m[4])]
-    return (half, "fp16") if half and (prefer_half or not plain) else (plain, None)
+    found: dict[str | None, list[str]] = {}
+    for match in filter(None, map(_WEIGHTS.fullmatch, sorted(names))):
+        found.setdefault(match[1] or match[2], []).append(match.string)
+    order = (*HALF, *FULL) if prefer_half else (*FULL, *HALF)
+    variant = next((variant for variant in order if variant in found), None)
+    return found.get(variant, []), variant
 
 
 def wanted_files(names: Iterable[str]) -> list[str]:

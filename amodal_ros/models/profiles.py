@@ -15,9 +15,9 @@ import yaml
 
 from amodal_ros.completion.errors import ModelError
 from amodal_ros.completion.settings import Settings
-from amodal_ros.completion.switches import Switches
+from amodal_ros.completion.switches import SWITCH_NAMES, Switches
 from amodal_ros.models import hub
-from amodal_ros.models.layout import DENOISERS, FAMILIES, family_of, read_json
+from amodal_ros.models.layout import DENOISERS, FAMILIES, SINGLE_FILES, family_of, how_to_convert, read_json
 
 SHIPPED = Path(__file__).parent
 #: A profile inside a model folder, for that folder.
@@ -44,6 +44,7 @@ class Profile:
         settings: changes to the method's default `Settings`.
         switches: memory and speed.
         licence, notes: for people.
+        said: the keys, and the switches, that the file or what it extends gives; the others are open.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Profile:
     switches: Switches = field(default_factory=Switches)
     licence: str = ""
     notes: str = ""
+    said: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if self.family and self.family not in DENOISERS:
@@ -95,7 +97,7 @@ def shipped_names() -> list[str]:
     return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
 
 
-def load_profile(model: str | Path) -> Profile:
+def load_profile(model: str | Path, *, _extending: tuple[Path, ...] = ()) -> Profile:
     """The profile of a model given by name, profile file, folder or hub id.
 
     Raises:
@@ -106,9 +108,11 @@ def load_profile(model: str | Path) -> Profile:
     if text in shipped_names():
         return _read(SHIPPED / f"{text}.yaml")
     if path.suffix in (".yaml", ".yml") and path.is_file():
-        return _read(path)
+        return _read(path, _extending)
     if path.is_dir():
         return _folder_profile(path.absolute())
+    if path.suffix in SINGLE_FILES and path.is_file():
+        raise ModelError(f"{path.absolute()}: expected a folder; {how_to_convert(path)}")
     if hub.HUB_ID.fullmatch(text) and not text.startswith("."):
         reference = hub.current(text)
         same = [p for p in map(load_profile, shipped_names()) if p.model == reference]
@@ -140,13 +144,21 @@ def find_model(model: str | Path, segmenter: str | Path | None = None) -> Found:
     own = folder / FOLDER_PROFILE
     if own.is_file():  # what the folder brings, beneath what the profile says
         brought = _read(own)
+        profile = _filled(profile, brought)
         profile = dataclasses.replace(profile, settings={**brought.settings, **profile.settings})
-        profile = profile if profile.segmenter else dataclasses.replace(profile, segmenter=brought.segmenter)
     _check_family(profile, folder)
     paths = {n: str(locate(p, str(model))) for n, p in profile.places.items() if n not in ("model", "segmenter")}
     profile = dataclasses.replace(profile, switches=profile.switches.replace(**paths))
     place, whose = (str(segmenter), str(segmenter)) if segmenter else (profile.segmenter, str(model))
     return Found(profile, folder, _find_segmenter(place, folder, whose))
+
+
+def _filled(profile: Profile, brought: Profile) -> Profile:
+    """The profile, and where it says nothing what the model's folder brings; settings apart."""
+    open_ = brought.said - profile.said
+    options = {name: getattr(brought, name) for name in ("segmenter", "dtype", "resolution") if name in open_}
+    switches = {name: getattr(brought.switches, name) for name in SWITCH_NAMES & open_}
+    return dataclasses.replace(profile, switches=profile.switches.replace(**switches), **options)
 
 
 def locate(place: str, name: str) -> Path:
@@ -184,7 +196,9 @@ def _find_segmenter(place: str, folder: Path, name: str) -> Path:
             "such as facebook/sam-vit-large"
         )
     if path.is_dir() and not (path / "config.json").is_file():
-        raise ModelError(f"{path / 'config.json'} not found: expected SAM or SAM 2 in the layout of transformers")
+        files = ", ".join(sorted(p.name for p in path.glob("*.pth")))
+        hint = f"; for a checkpoint name the file itself ({files})" if files else ""
+        raise ModelError(f"{path / 'config.json'} not found: expected SAM or SAM 2 in the layout of transformers{hint}")
     return path
 
 
@@ -221,24 +235,32 @@ def _class_name(folder: Path) -> str:
     return read_json(index).get("_class_name", "") if index.is_file() else ""
 
 
-def _read(path: Path) -> Profile:
+def _read(path: Path, extending: tuple[Path, ...] = ()) -> Profile:
     """A profile file.
+
+    Args:
+        extending: the files that led here by ``extends``.
 
     Raises:
         ValueError: malformed; the message names file and key.
     """
     try:
+        chain = (*extending, path.resolve())
+        if path.resolve() in extending:
+            raise ValueError(f"extends: a loop: {' -> '.join(p.name for p in chain)}")
         content = yaml.safe_load(path.read_text()) or {}
         if not isinstance(content, dict):
             raise ValueError(f"expected a mapping, got {type(content).__name__}")
-        return _profile(path, content)
+        return _profile(path, content, chain)
     except (yaml.YAMLError, ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _profile(path: Path, content: dict[str, Any]) -> Profile:
-    base = load_profile(content.pop("extends")) if "extends" in content else Profile(path.stem)
-    known = {option.name for option in dataclasses.fields(Profile)} - {"name"}
+def _profile(path: Path, content: dict[str, Any], chain: tuple[Path, ...]) -> Profile:
+    base = Profile(path.stem)
+    if "extends" in content:
+        base = load_profile(_beside(content.pop("extends"), path.parent), _extending=chain)
+    known = {option.name for option in dataclasses.fields(Profile)} - {"name", "said"}
     unknown = sorted(set(content) - known)
     if unknown:
         raise ValueError(f"unknown key {unknown[0]!r}; there are extends, {', '.join(sorted(known))}")
@@ -250,7 +272,8 @@ def _profile(path: Path, content: dict[str, Any]) -> Profile:
     for name in ("model", "segmenter"):
         if name in content:
             content[name] = _anchored(content[name], path.parent)
-    changes = {**content, "settings": settings, "switches": base.switches.replace(**switches)}
+    said = base.said | content.keys() | switches.keys()
+    changes = {**content, "said": said, "settings": settings, "switches": base.switches.replace(**switches)}
     return dataclasses.replace(base, name=path.stem, **changes)
 
 
@@ -259,6 +282,15 @@ def _mapping(content: dict[str, Any], name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"{name}: expected a mapping, got {value!r}")
     return dict(value)
+
+
+def _beside(name: Any, folder: Path) -> str | Path:
+    """What a file in `folder` extends: a file beside it, where there is one of that name."""
+    if not isinstance(name, str):
+        raise ValueError(f"extends: expected a profile's name or file, got {name!r}")
+    beside = folder / Path(name).expanduser()
+    is_file = name.startswith(".") or beside.suffix in (".yaml", ".yml") or beside.exists()
+    return beside if name not in shipped_names() and is_file else name
 
 
 def _anchored(place: Any, folder: Path) -> str:

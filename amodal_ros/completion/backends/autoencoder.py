@@ -26,6 +26,8 @@ class Autoencoder:
             ModelError: the decoder's latents have another shape than the VAE's.
         """
         self.vae, self.decoder = vae, decoder or vae
+        _check_statistics(vae)
+        _check_statistics(self.decoder)
         self.channels: int = vae.config.latent_channels
         self.factor = _latent_factor(vae)
         theirs = (self.decoder.config.latent_channels, _latent_factor(self.decoder))
@@ -68,11 +70,14 @@ class Autoencoder:
         """E(x): the mean latents, with the offset and scale that the denoiser was trained with."""
         encoded = self.vae.encode(images.to(self.vae.device, self.vae.dtype))
         latents = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents
-        return (latents - _shift(self.vae)) * self.vae.config.scaling_factor
+        mean, std = _statistics(self.vae, latents)
+        return (latents - mean) * (self.vae.config.scaling_factor / std)
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """D(z), images clipped to [-1, 1]."""
-        latents = latents.to(self.decoder.dtype) / self.decoder.config.scaling_factor + _shift(self.decoder)
+        latents = latents.to(self.decoder.dtype)
+        mean, std = _statistics(self.decoder, latents)
+        latents = latents * (std / self.decoder.config.scaling_factor) + mean
         return self.decoder.decode(latents).sample.clamp(-1, 1)
 
     def to(self, device: str | torch.device) -> None:
@@ -87,8 +92,22 @@ def _load(folder: Path, dtype: torch.dtype) -> Network:
     return load_component(AUTOENCODERS[name], folder, dtype)
 
 
-def _shift(vae: Network) -> float:
-    return vae.config.get("shift_factor") or 0.0
+def _statistics(vae: Network, latents: torch.Tensor) -> tuple[float | torch.Tensor, float | torch.Tensor]:
+    """What latents are centred on and divided by: per channel where the configuration has ``latents_mean/std``."""
+
+    def per_channel(name: str) -> torch.Tensor | None:
+        values = vae.config.get(name)
+        return None if values is None else latents.new_tensor(values).view(1, -1, 1, 1)
+
+    mean, std = per_channel("latents_mean"), per_channel("latents_std")
+    return (vae.config.get("shift_factor") or 0.0) if mean is None else mean, 1.0 if std is None else std
+
+
+def _check_statistics(vae: Network) -> None:
+    for name in ("latents_mean", "latents_std"):
+        values = vae.config.get(name)
+        if values is not None and len(values) != vae.config.latent_channels:
+            raise ModelError(f"vae: {name}: expected {vae.config.latent_channels} values, got {len(values)}")
 
 
 def _latent_factor(vae: Network) -> int:

@@ -14,7 +14,7 @@ from amodal_ros.completion.backends.autoencoder import Autoencoder
 from amodal_ros.completion.backends.loading import load_component, quantization
 from amodal_ros.completion.backends.lora import merge_lora
 from amodal_ros.completion.backends.prompt import Prompt, check_prompt, clip_embedding, load_tokenizer, stored_prompt
-from amodal_ros.completion.backends.schedules import FlowSchedule
+from amodal_ros.completion.backends.schedules import FlowSchedule, flow_config
 from amodal_ros.completion.errors import ModelError
 from amodal_ros.completion.settings import EmptyMask
 from amodal_ros.completion.switches import Switches
@@ -54,7 +54,7 @@ class Flux:
             ModelError: channels, widths or the resolution do not fit each other.
         """
         self.transformer, self.autoencoder = transformer, autoencoder
-        self.scheduler_config = dict(scheduler_config)
+        self.scheduler_config = self.checked_scheduler(scheduler_config)
         self.prompt = {name: tensor.to(transformer.device, transformer.dtype) for name, tensor in prompt.items()}
         self.latent_factor = autoencoder.factor
         self.resolution = resolution or RESOLUTION
@@ -78,6 +78,9 @@ class Flux:
         self._image_ids = _positions(cells // PATCH).to(self.device, self.dtype)
         #: The distilled guidance that the pipelines of `diffusers` use: 30 for Fill, 3.5 for the plain model.
         self.distilled_guidance = 30.0 if self.has_mask_input else 3.5
+
+    #: A scheduler file's content, complete. Raises ModelError where it is of another process.
+    checked_scheduler = staticmethod(flow_config)
 
     @staticmethod
     def prompt_shapes(config: Any) -> dict[str, tuple[int, ...]]:

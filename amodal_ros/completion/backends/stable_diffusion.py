@@ -14,7 +14,7 @@ from amodal_ros.completion.backends.autoencoder import Autoencoder
 from amodal_ros.completion.backends.loading import load_component, quantization
 from amodal_ros.completion.backends.lora import merge_lora
 from amodal_ros.completion.backends.prompt import Prompt, check_prompt, clip_embedding, stored_prompt
-from amodal_ros.completion.backends.schedules import DiffusionSchedule
+from amodal_ros.completion.backends.schedules import DiffusionSchedule, diffusion_config
 from amodal_ros.completion.errors import ModelError
 from amodal_ros.completion.settings import EmptyMask
 from amodal_ros.completion.switches import Switches
@@ -48,7 +48,7 @@ class StableDiffusion:
             ModelError: channels, widths or the resolution do not fit each other.
         """
         self.unet, self.autoencoder = unet, autoencoder
-        self.scheduler_config = dict(scheduler_config)
+        self.scheduler_config = self.checked_scheduler(scheduler_config)
         self.prompt = {name: tensor.to(unet.device, unet.dtype) for name, tensor in prompt.items()}
         self.latent_factor = autoencoder.factor
         self.resolution = resolution or unet.config.sample_size * self.latent_factor
@@ -71,6 +71,9 @@ class StableDiffusion:
                 f"{config.addition_embed_type!r}; does model_index.json name the right pipeline?"
             )
         check_prompt(self.prompt, self.prompt_shapes(config))
+
+    #: A scheduler file's content, complete. Raises ModelError where it is of another process.
+    checked_scheduler = staticmethod(diffusion_config)
 
     @staticmethod
     def prompt_shapes(config: Any) -> dict[str, tuple[int, ...]]:

@@ -19,12 +19,12 @@ KINDS = {"sam": ("sam", "Sam"), "sam2": ("sam2", "Sam2"), "sam2_video": ("sam2",
 
 
 def load_segmenter(path: Path, device: torch.device, dtype: torch.dtype) -> Segmenter:
-    """The segmenter of a `transformers` folder, or of a ``.pth`` checkpoint of the package segment-anything.
+    """The segmenter of a `transformers` folder, or of a checkpoint file of the package segment-anything.
 
     Raises:
         ModelError: nothing there, of an unknown kind, or its weights cannot be used.
     """
-    if path.suffix == ".pth" and path.is_file():
+    if path.is_file():
         from amodal_ros.completion.segmenters.segment_anything import SegmentAnything
 
         return SegmentAnything.from_file(path, device, dtype)

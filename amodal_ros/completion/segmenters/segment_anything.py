@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ class SegmentAnything:
 
     def __init__(self, model: Any) -> None:
         self.model = model
+        # The package multiplies float32 coordinates by this matrix, whatever the precision of the rest.
+        model.prompt_encoder.pe_layer.float()
         self._pixels = Pixels()
 
     @classmethod
@@ -31,22 +34,9 @@ class SegmentAnything:
         Raises:
             ModelError: the package is missing, or the file is no such checkpoint.
         """
-        try:
-            from segment_anything import sam_model_registry
-        except (ImportError, RuntimeError) as error:  # a torchvision that does not fit torch raises RuntimeError
-            raise ModelError(
-                f"{path}: needs the packages segment-anything and torchvision ({first_line(error)}): "
-                "pip install segment-anything torchvision, or use a folder of facebook/sam-vit-huge instead"
-            ) from None
-        state = _tensors(path)
-        width = state["image_encoder.pos_embed"].shape[-1]
-        if width not in KINDS:
-            raise ModelError(f"{path}: expected an image encoder of width {', '.join(map(str, KINDS))}, got {width}")
-        model = sam_model_registry[KINDS[width]]()
-        try:
-            model.load_state_dict(state)
-        except RuntimeError as error:
-            raise ModelError(f"{path}: not the weights of {KINDS[width]}: {first_line(error)}") from None
+        kind, state = checkpoint(path)
+        model = _build(path, kind)
+        model.load_state_dict(state)
         return cls(model.eval().requires_grad_(False).to(device, dtype))
 
     @property
@@ -67,7 +57,7 @@ class SegmentAnything:
             results.append(
                 self.model.mask_decoder(
                     image_embeddings=embedding[None],
-                    image_pe=self.model.prompt_encoder.get_dense_pe(),
+                    image_pe=self.model.prompt_encoder.get_dense_pe().to(dtype),
                     sparse_prompt_embeddings=sparse.to(dtype),
                     dense_prompt_embeddings=dense,
                     multimask_output=True,
@@ -80,6 +70,42 @@ class SegmentAnything:
         self.model.to("cpu")
 
 
+def checkpoint(path: Path) -> tuple[str, dict[str, torch.Tensor]]:
+    """The package's name for a checkpoint's model, and its tensors. They stay in the file until they are used.
+
+    Raises:
+        ModelError: the package is missing; or the file holds something else, is broken, wants to run code, or its
+            tensors are not those of the model.
+    """
+    state = _tensors(path)
+    width = state["image_encoder.pos_embed"].shape[-1]
+    if width not in KINDS:
+        raise ModelError(f"{path}: expected an image encoder of width {', '.join(map(str, KINDS))}, got {width}")
+    with torch.device("meta"):
+        expected = _build(path, KINDS[width]).state_dict()
+    for wrong, names in (("missing", expected.keys() - state.keys()), ("foreign", state.keys() - expected.keys())):
+        if names:
+            problem = f"{len(names)} tensors {wrong}, the first {min(names)}"
+            raise ModelError(f"{path}: not the weights of {KINDS[width]}: {problem}")
+    for name, tensor in expected.items():
+        if state[name].shape != tensor.shape:
+            problem = f"{name}: expected {tuple(tensor.shape)}, got {tuple(state[name].shape)}"
+            raise ModelError(f"{path}: not the weights of {KINDS[width]}: {problem}")
+    return KINDS[width], state
+
+
+def _build(path: Path, kind: str) -> Any:
+    """A model of the package, of random weights."""
+    try:
+        from segment_anything import sam_model_registry
+    except (ImportError, RuntimeError) as error:  # a torchvision that does not fit torch raises RuntimeError
+        raise ModelError(
+            f"{path}: needs the packages segment-anything and torchvision ({first_line(error)}): "
+            "pip install segment-anything torchvision, or use a folder of facebook/sam-vit-huge instead"
+        ) from None
+    return sam_model_registry[kind]()
+
+
 def _tensors(path: Path) -> dict[str, torch.Tensor]:
     """A checkpoint's tensors.
 
@@ -87,9 +113,13 @@ def _tensors(path: Path) -> dict[str, torch.Tensor]:
         ModelError: the file holds something else, is broken, or wants to run code.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        mapped = zipfile.is_zipfile(path)  # the older format is read whole
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # broken pickles raise many kinds
         raise ModelError(f"{path}: expected a checkpoint of tensors (corrupt? {first_line(error)})") from None
     if not isinstance(state, dict) or "image_encoder.pos_embed" not in state:
-        raise ModelError(f"{path}: expected a Segment Anything checkpoint such as sam_vit_h_4b8939.pth")
+        raise ModelError(
+            f"{path}: expected a Segment Anything checkpoint such as sam_vit_h_4b8939.pth; those of MobileSAM, "
+            "EfficientSAM and SAM 2 are other networks"
+        )
     return state
