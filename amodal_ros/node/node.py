@@ -7,6 +7,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from shutil import which
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -194,9 +195,9 @@ class AmodalNode(LifecycleNodeMixin, Node):
             pass
         if self._state_machine.current_state[1] != "active" and not self._ending.is_set() and self.context.ok():
             name = self.get_fully_qualified_name()
-            self.get_logger().warn(
-                f"not active; mend the cause, then: ros2 lifecycle set {name} configure (and activate)"
-            )
+            step = "configure" if self._state_machine.current_state[1] == "unconfigured" else "activate"
+            by_hand = f"ros2 lifecycle set {name} {step}" if which("ros2") else f"amodal lifecycle {step} --node {name}"
+            self.get_logger().warn(f"not active; mend the cause, then: {by_hand}")
 
     def _listen(self, loaded: answerers.Loaded) -> None:
         settings = self._settings

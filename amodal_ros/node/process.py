@@ -11,6 +11,7 @@ import rclpy
 from rclpy.executors import ExternalShutdownException
 from rclpy.signals import SignalHandlerOptions
 
+from amodal_ros.node import arguments
 from amodal_ros.node.executor import NodeExecutor
 from amodal_ros.node.logs import RosHandler, Throttled
 from amodal_ros.node.node import AmodalNode
@@ -21,10 +22,9 @@ PATIENCE = 3.0
 
 
 def run(args: list[str] | None, watch: Watch) -> int:
-    """Run the node until `watch` is told to end it. Returns 0, or 2 if a parameter's value cannot be used."""
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    """Run the node until `watch` is told to end it. Returns 0, or 2 if an argument or a parameter cannot be used."""
     try:
-        node = AmodalNode()
+        node = _node(args)
     except ValueError as error:
         print(f"amodal_node: {error}", file=sys.stderr)
         rclpy.try_shutdown()
@@ -42,3 +42,16 @@ def run(args: list[str] | None, watch: Watch) -> int:
     node.destroy_node()
     rclpy.try_shutdown()
     return 0
+
+
+def _node(args: list[str] | None) -> AmodalNode:
+    given = arguments.check_command(args)
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except Exception as error:  # rclpy's exceptions here share no base class
+        raise ValueError(str(error)) from None
+    node = AmodalNode()
+    declared = node.get_parameters_by_prefix("")
+    for doubt in arguments.check(given, node.get_fully_qualified_name(), declared):
+        node.get_logger().warn(doubt)
+    return node

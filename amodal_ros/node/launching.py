@@ -1,0 +1,128 @@
+"""The node in launch files: its arguments, which are its parameters, and the action that starts it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, List  # noqa: UP035 - launch knows only this List
+
+import yaml
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext
+from launch.actions import DeclareLaunchArgument
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+from amodal_ros.node import arguments
+from amodal_ros.node.parameters import OPTIONS
+
+#: argument, its default the same -> description
+TOPICS = {
+    "image": "Topic of the camera image, rectified",
+    "instance_mask": "Topic of the label map: 0 is background, each other value one tracked object",
+    "depth": "Topic of the depth image; read if use_depth",
+}
+
+
+def _boolean(text: str) -> bool:
+    value = yaml.safe_load(text)
+    if not isinstance(value, bool):
+        raise ValueError
+    return value
+
+
+def _strings(text: str) -> list[str]:
+    value = yaml.safe_load(text)
+    if not isinstance(value, list):
+        raise ValueError
+    return [str(item) for item in value]
+
+
+#: type of a parameter's default -> (what to write, what reads it, its type for launch)
+KINDS: dict[type, tuple[str, Callable[[str], Any], Any]] = {
+    bool: ("true or false", _boolean, bool),
+    int: ("a whole number", int, int),
+    float: ("a number", float, float),
+    str: ("text", str, str),
+    tuple: ("a list such as '[car, person]'", _strings, List[str]),  # noqa: UP006
+}
+#: Any of these, or these files in the working folder, is the user's own choice of transport.
+CHOSEN = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_BUILTIN_TRANSPORTS")
+CHOSEN_FILES = ("DEFAULT_FASTDDS_PROFILES.xml", "DEFAULT_FASTRTPS_PROFILES.xml")
+
+
+def share(*path: str) -> str:
+    """A file of the installed package, such as ``share("config", "amodal.yaml")``."""
+    return os.path.join(get_package_share_directory("amodal_ros"), *path)
+
+
+def declare_arguments() -> list[DeclareLaunchArgument]:
+    """Every argument of the node: topics, name and namespace, a file of parameters, and each parameter."""
+    declared = [
+        DeclareLaunchArgument("params_file", default_value=share("config", "amodal.yaml"), description="YAML file"),
+        DeclareLaunchArgument("name", default_value="amodal_node", description="Name of the node"),
+        DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node and its topics"),
+    ]
+    declared += [
+        DeclareLaunchArgument(name, default_value=name, description=description) for name, description in TOPICS.items()
+    ]
+    descriptions = {name: option.metadata["description"] for name, option in OPTIONS.items()}
+    descriptions["use_sim_time"] = "Take the time from /clock, for replay"
+    return declared + [
+        DeclareLaunchArgument(
+            name, default_value="", description=f"{description} ({KINDS[_kind(name)][0]}). Empty: as in params_file"
+        )
+        for name, description in descriptions.items()
+    ]
+
+
+def amodal_node(context: LaunchContext, action: type[Node] = Node, namespace: str | None = None, **fixed: Any) -> Node:
+    """The node by the arguments of `declare_arguments`.
+
+    Args:
+        action: `launch_ros.actions.Node`, or `LifecycleNode`.
+        namespace: in place of the argument's.
+        fixed: parameters that no argument changes.
+
+    Raises:
+        ValueError: an argument or the file of parameters cannot be used; the message names it.
+    """
+    params_file = LaunchConfiguration("params_file").perform(context)
+    arguments.read_file(params_file)  # launch itself passes over a file that is missing
+    given = {
+        name: _value(name, text)
+        for name in [*OPTIONS, "use_sim_time"]
+        if name not in fixed and (text := LaunchConfiguration(name).perform(context))
+    }
+    return action(
+        package="amodal_ros",
+        executable="amodal_node",
+        name=LaunchConfiguration("name"),
+        # Always given: without one launch writes parameters for all nodes, and a file that names this node wins.
+        namespace=LaunchConfiguration("namespace") if namespace is None else namespace,
+        parameters=[params_file, given | fixed],
+        remappings=[(name, LaunchConfiguration(name)) for name in TOPICS],
+        additional_env=large_images(),
+        output="screen",
+    )
+
+
+def large_images() -> dict[str, str]:
+    """Environment in which Fast DDS has room for images, unless the user has chosen."""
+    if any(name in os.environ for name in CHOSEN) or any(map(os.path.exists, CHOSEN_FILES)):
+        return {}
+    old = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")  # with both, Fast DDS takes neither
+    return {CHOSEN[old]: share("config", "fastdds.xml")}
+
+
+def _kind(name: str) -> type:
+    return type(OPTIONS[name].default) if name in OPTIONS else bool  # use_sim_time
+
+
+def _value(name: str, text: str) -> ParameterValue:
+    expected, read, kind = KINDS[_kind(name)]
+    try:
+        return ParameterValue(read(text), value_type=kind)
+    except (yaml.YAMLError, ValueError):
+        raise ValueError(f"argument {name}: expected {expected}, got {text!r}") from None
