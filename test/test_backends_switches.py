@@ -18,7 +18,7 @@ from diffusers import AutoencoderTiny
 from safetensors.torch import save_file
 
 from amodal_ros.completion import AmodalPipeline, ModelError
-from amodal_ros.completion.device import choose_device, choose_dtype
+from amodal_ros.completion.device import choose_device, choose_dtype, is_out_of_memory
 from amodal_ros.completion.switches import Switches
 from amodal_ros.scene import Source
 
@@ -260,6 +260,36 @@ def test_a_batch_that_does_not_fit_is_halved_and_remembered(folder, monkeypatch,
     memory.batches.clear()
     pipeline.complete(image, masks, max_batch=7)
     assert set(memory.batches) == {1} and not caplog.text, "the limit is remembered"
+
+
+def test_a_moment_without_memory_is_forgotten(folder, monkeypatch):
+    pipeline = AmodalPipeline.from_pretrained(folder, occluders="off", **QUICK)
+    image, masks = objects(4)
+    with monkeypatch.context() as moment:
+        Small(pipeline, moment, rows=4)
+        pipeline.complete(image, masks, max_batch=4)
+    assert pipeline.batch_limit == 2
+    for _ in range(16):  # two full batches each
+        pipeline.complete(image, masks, max_batch=4)
+    assert pipeline.batch_limit is None
+    memory = Small(pipeline, monkeypatch, rows=8)
+    pipeline.complete(image, masks, max_batch=4)
+    assert set(memory.batches) == {4}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "MPS backend out of memory (MPS allocated: 17.50 GB, other allocations: 400.00 MB)",
+        "[enforce fail at alloc_cpu.cpp:114] DefaultCPUAllocator: can't allocate memory",
+    ],
+)
+def test_every_librarys_words_for_no_memory_are_understood(words):
+    assert is_out_of_memory(RuntimeError(words)) and not is_out_of_memory(ValueError(words))
+    assert not is_out_of_memory(RuntimeError("CUDA error: device-side assert triggered"))
 
 
 def test_less_than_one_object_is_a_clear_error(folder, monkeypatch, caplog):

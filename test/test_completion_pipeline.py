@@ -2,6 +2,8 @@
 
 import json
 import logging
+import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -288,6 +290,88 @@ def test_a_failing_batch_is_counted_and_loses_nothing_else(pipeline, monkeypatch
         pipeline.complete(image, masks, occluders="off")
 
 
+def test_an_object_that_breaks_its_batch_loses_no_other(pipeline, monkeypatch):
+    image, masks = four_objects()
+    masks = masks[:3]
+    segment = pipeline.segmenter.segment
+    (alone,) = pipeline.complete(image, masks[1:2], occluders="off", trace=True)
+    first_point = torch.from_numpy(alone.trace.points[0])
+
+    def fails_on_one(images, points, labels):
+        if any(torch.equal(row[0], first_point) for row in points):
+            raise RuntimeError("bad prompt")
+        return segment(images, points, labels)
+
+    monkeypatch.setattr(pipeline.segmenter, "segment", fails_on_one)
+    results = pipeline.complete(image, masks, on_error="skip", max_batch=4, occluders="off")
+    assert [bool(r.error) for r in results] == [False, True, False]
+    assert results[1].source is Source.VISIBLE_ONLY and results[1].error == "RuntimeError: bad prompt"
+
+
+def test_an_object_that_cannot_be_prepared_loses_no_other(pipeline, monkeypatch, caplog):
+    image, masks = four_objects()
+    task = pipeline._task
+
+    def fails_on_one(image, surroundings, i, *more):
+        if i == 1:
+            raise ValueError("no crop")
+        return task(image, surroundings, i, *more)
+
+    monkeypatch.setattr(pipeline, "_task", fails_on_one)
+    results = pipeline.complete(image, masks, on_error="skip", occluders="off")
+    assert [r.source is Source.VISIBLE_ONLY for r in results] == [False, True, False, False]
+    assert results[1].error == "ValueError: no crop" and "no crop" in caplog.text
+    with pytest.raises(ValueError, match="no crop"):
+        pipeline.complete(image, masks, occluders="off")
+
+
+@pytest.mark.parametrize("part", ["decoder", "segmenter"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_overflows_is_no_answer(pipeline, monkeypatch, part, value):
+    """One object of three overflows; the others are none the worse."""
+    image, masks = four_objects()
+    if part == "decoder":
+        decode = pipeline.backend.autoencoder.decoder.decode
+
+        def overflowing(latents):
+            out = decode(latents)
+            out.sample[1, 0, 3, 3] = value
+            return out
+
+        monkeypatch.setattr(pipeline.backend.autoencoder.decoder, "decode", overflowing)
+    else:
+        segment = pipeline.segmenter.segment
+
+        def overflowing(*args):
+            logits, predicted = segment(*args)
+            logits[1, 2] = value
+            return logits, predicted
+
+        monkeypatch.setattr(pipeline.segmenter, "segment", overflowing)
+    for preset in ("paper", None):
+        results = pipeline.complete(
+            image, masks[:3], on_error="skip", max_batch=3, preset=preset, occluders="off", fallback=0.0
+        )
+        assert [r.source is Source.VISIBLE_ONLY for r in results] == [False, True, False]
+        assert results[1].amodal == results[1].visible and f"{part} returned NaN or infinity" in results[1].error
+    with pytest.raises(ModelError, match="NaN or infinity"):
+        pipeline.complete(image, masks[:3], max_batch=3, occluders="off")
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_thin_mask_survives_where_one_axis_shrinks_and_the_other_grows(wide):
+    shape = (20, 200) if wide else (200, 20)
+    line = np.zeros(shape, bool)
+    if wide:
+        line[:, 101] = True
+    else:
+        line[101] = True
+    crop = ObjectCrop.whole(*shape, 64)
+    assert crop.mask(MaskRegion.from_full(line)).any()
+    picture = np.repeat(line[..., None], 3, 2).astype(np.uint8) * 255
+    assert crop.image(picture).mean() == pytest.approx(255 / 200, rel=0.3)  # none of its light is lost
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -308,6 +392,25 @@ def test_a_bad_setting_is_named(pipeline, changes, message):
 
 
 # --- loading ---------------------------------------------------------------------------------------------
+
+
+def test_weights_are_the_processs_own_and_go_with_the_pipeline(tmp_path):
+    """A model folder may be replaced under a running node."""
+    folder = save_stable_diffusion(tmp_path)
+    pipeline = AmodalPipeline.from_pretrained(folder, device="cpu", **QUICK)
+    assert str(folder) not in Path("/proc/self/maps").read_text()
+    image, disc, box = scene_of_two()
+    (before,) = pipeline.complete(image, [disc], [box])
+    for path in folder.rglob("*.safetensors"):
+        path.write_bytes(b"")
+    (after,) = pipeline.complete(image, [disc], [box])
+    assert after.amodal == before.amodal
+    parts = [
+        weakref.ref(m) for m in (pipeline.backend.unet, pipeline.backend.autoencoder.vae, pipeline.segmenter.model)
+    ]
+    pipeline.free()
+    assert [part() for part in parts] == [None] * 3
+    pipeline.free()  # as often as one likes
 
 
 def edit(path, **changes):

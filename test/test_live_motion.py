@@ -44,6 +44,14 @@ def test_maps_compose_and_invert(a, b):
     np.testing.assert_allclose(a.repeated(0).points(points), points, atol=1e-6)
 
 
+@given(similarities, st.floats(0, 1e7))
+def test_a_motion_repeated_over_a_long_gap_is_finite_and_believed_only_within_reason(motion, times):
+    repeated = motion.repeated(times)
+    assert np.isfinite([repeated.scale, repeated.dx, repeated.dy]).all() and repeated.scale > 0
+    if times * abs(np.log(motion.scale)) > 2:
+        assert not repeated.is_plausible()
+
+
 @given(similarities)
 def test_a_moved_mask_has_the_moved_area_and_centre(motion):
     assume(abs(motion.scale - 1) > 0.01)

@@ -306,6 +306,36 @@ def test_an_image_is_completed_once_per_object():
     assert all(a.completion.source is Source.INFERRED for a in answers if a.instance.id in pipeline.asked)
 
 
+def growing(frames: int = 6):
+    """A car (id 1) half hidden by another (id 2), both 1.12 times as large in every next image."""
+    things = [
+        Thing(1, lambda k: (60 - 15 * 1.12**k, 90, 40 * 1.12**k), (180, 60, 60)),
+        Thing(2, lambda k: (60, 96, 40 * 1.12**k), (60, 60, 190), 0.7),
+    ]
+    return film(things, frames)
+
+
+def test_an_object_that_grew_comes_back_after_a_quarter_of_an_hour():
+    shots = growing()
+    late, _ = shots[-1]
+    session = LiveSession(Oracle(shots), in_line=0)
+    for frame, _ in shots:
+        session.answer(frame)
+    answer, _ = session.answer(replace(late, stamp=late.stamp + 900 * SECOND))
+    assert answer.completion.amodal.contains(answer.completion.visible)
+
+
+def test_what_was_unseen_for_longer_than_forget_after_is_not_believed():
+    shots = growing(frames=2)
+    (first, _), (second, _) = shots
+    for gap, moved in ((SECOND, True), (10 * SECOND, False)):
+        session = LiveSession(Oracle(shots), in_line=2, tracks=Tracks(forget_after=3.0))
+        session.answer(first)
+        session._in_line = 0
+        answer, _ = session.answer(replace(second, stamp=first.stamp + gap))
+        assert (answer.completion.source in MOVED) == moved
+
+
 # --- failures -----------------------------------------------------------------------------------------------------
 
 

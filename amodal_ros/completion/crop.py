@@ -66,6 +66,10 @@ class ObjectCrop:
         return MaskRegion.from_full(back > 0, self.x, self.y)
 
     def _resize(self, window: np.ndarray) -> np.ndarray:
-        shrinks = max(self.width, self.height) > self.resolution
-        size = (self.resolution, self.resolution)
-        return cv2.resize(window, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        """Axes that shrink first, by area, then those that grow: OpenCV's area mode samples both where one grows."""
+        width, height = min(self.width, self.resolution), min(self.height, self.resolution)
+        if (width, height) != (self.width, self.height):
+            window = cv2.resize(window, (width, height), interpolation=cv2.INTER_AREA)
+        if (width, height) != (self.resolution, self.resolution):
+            window = cv2.resize(window, (self.resolution, self.resolution), interpolation=cv2.INTER_LINEAR)
+        return window

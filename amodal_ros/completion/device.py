@@ -48,10 +48,23 @@ def choose_dtype(dtype: str | torch.dtype | None, device: torch.device, on_gpu: 
     return chosen
 
 
+#: How allocators and libraries say that memory does not suffice, beside the classes made for it.
+NO_MEMORY = (
+    "DefaultCPUAllocator",
+    "out of memory",  # CUDA, HIP, and MPS
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
+    "unable to find an engine to execute this computation",  # cuDNN without room for any workspace
+    "CUSOLVER_STATUS_ALLOC_FAILED",
+)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception means that the device's memory does not suffice. The CPU allocator has no class for it."""
+    """Whether an exception means that memory does not suffice. Few libraries have a class for it."""
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+        isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ import torch
 
 from amodal_ros.completion.area import inpainting_area
 from amodal_ros.completion.backends import Backend, load_backend
+from amodal_ros.completion.backends.loading import first_line
 from amodal_ros.completion.condition import background_pixels, condition_image, object_pixels, to_signed, to_uint8
 from amodal_ros.completion.crop import ObjectCrop
 from amodal_ros.completion.device import choose_device, choose_dtype, describe, is_out_of_memory
@@ -35,6 +37,8 @@ log = logging.getLogger(__name__)
 
 #: How many denoising steps a trace shows.
 TRACED_STEPS = 5
+#: After so many full batches of the size that fits into memory, twice the size is tried again.
+REGAIN = 32
 
 
 class AmodalPipeline:
@@ -52,8 +56,9 @@ class AmodalPipeline:
         self.segmenter = segmenter
         self.settings = settings or Settings()
         self.name = name or backend.family
-        #: Objects that fit into the device's memory together, once it was found that `Settings.max_batch` do not.
+        #: Objects that fit into the device's memory together, while it was found that `Settings.max_batch` do not.
         self.batch_limit: int | None = None
+        self._fitted = 0  # full batches since the limit was set
 
     @classmethod
     def from_pretrained(
@@ -140,8 +145,8 @@ class AmodalPipeline:
             context: visible masks of further things in the image.
             depth: optional float (height, width) in metres; decides who is in front.
             seed: fixes every random draw. Every object draws the same way, whatever its place in the call.
-            on_error: ``"raise"``, or ``"skip"``: a bad mask gives None in its place and a failed batch gives
-                VISIBLE_ONLY, both logged; nothing else is lost.
+            on_error: ``"raise"``, or ``"skip"``: a bad mask gives None in its place, an object that failed is
+                VISIBLE_ONLY and says why (`Completion.error`), both logged; nothing else is lost.
             should_stop: asked before every denoising step.
             progress: called with (denoising steps done, steps in all).
             surroundings: what the masks tell about each other, where the caller has it already: of
@@ -166,24 +171,35 @@ class AmodalPipeline:
             surroundings = Surroundings(masks, shape, settings.occluders, depth)
 
         results: list[Completion | Any] = [None] * len(visible)
+
+        def fail(i: int, error: Exception) -> None:
+            if on_error == "raise":
+                raise error
+            log.warning("%s: the completion of object %d failed: %s", self.name, i, first_line(error))
+            results[i] = _failed(surroundings, i, error)
+
         tasks: list[_Task] = []
-        for i in range(len(visible)):
-            if i in bad:
-                continue
-            if surroundings.unoccluded(i):
-                results[i] = surroundings.geometric(i)
-            else:
-                tasks += [self._task(image, surroundings, i, seed, k, settings, trace) for k in range(settings.samples)]
+        for i in sorted(set(range(len(visible))) - bad):
+            try:
+                if surroundings.unoccluded(i):
+                    results[i] = surroundings.geometric(i)
+                else:
+                    samples = range(settings.samples)
+                    tasks += [self._task(image, surroundings, i, seed, k, settings, trace) for k in samples]
+            except Exception as error:
+                fail(i, error)
 
         steps = _Steps(settings, should_stop, progress)
         painted: dict[int, list[_Task]] = {}
+        alone = 0  # so many tasks are done one by one, since they failed together
         while tasks:
-            size = min(settings.max_batch, self.batch_limit or settings.max_batch)
+            size = 1 if alone else min(settings.max_batch, self.batch_limit or settings.max_batch)
             batch = tasks[:size]
             steps.plan(math.ceil(len(tasks) / size))
             try:
                 images = self._paint(batch, settings, steps)  # section 4.1
                 self._segment(batch, images, surroundings, settings)
+                self._fits(len(batch), settings.max_batch)
             except Interrupted:
                 raise Interrupted(results) from None
             except Exception as error:
@@ -195,14 +211,18 @@ class AmodalPipeline:
                     error = ModelError(f"{what} ({describe(self.backend.device)})")
                 if on_error == "raise":
                     raise error
-                log.warning("completion of %d objects failed: %s", len({t.index for t in batch}), error)
-                for task in batch:
-                    task.failed = True
-            tasks = tasks[size:]
+                if len(batch) > 1:
+                    alone = len(batch)
+                    continue
+                batch[0].error = error
+            tasks, alone = tasks[size:], max(0, alone - 1)
             for task in batch:
                 painted.setdefault(task.index, []).append(task)
                 if len(painted[task.index]) == settings.samples:
-                    results[task.index] = _conclude(painted[task.index], surroundings, settings)
+                    try:
+                        results[task.index] = _conclude(painted[task.index], surroundings, settings)
+                    except Exception as error:
+                        fail(task.index, error)
         return results
 
     def warm_up(self) -> None:
@@ -216,15 +236,26 @@ class AmodalPipeline:
             self.complete(image, [visible] * count, occluders="off", steps=1, samples=1)
 
     def free(self) -> None:
-        """Give the device's memory back; the pipeline cannot be used afterwards."""
-        self.backend.free()
-        self.segmenter.free()
+        """Give the model's memory back, the device's and the process's; the pipeline cannot be used afterwards."""
+        for part in ("backend", "segmenter"):
+            self.__dict__.pop(part, None)
+        gc.collect()  # modules refer to themselves
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
+    def _fits(self, count: int, most: int) -> None:
+        """So many objects fit into memory together. That more did not may have been the moment's fault: try again."""
+        if self.batch_limit is None or count < self.batch_limit:
+            return
+        self._fitted += 1
+        if self._fitted >= REGAIN:
+            self._fitted, self.batch_limit = 0, 2 * self.batch_limit
+            if self.batch_limit >= most:
+                self.batch_limit = None
+
     def _halve(self, failed: int) -> None:
         """Remember that `failed` objects do not fit into memory together."""
-        self.batch_limit = failed // 2
+        self.batch_limit, self._fitted = failed // 2, 0
         log.warning(
             "%s: %d objects at once do not fit into memory (%s); going on with %d",
             self.name,
@@ -284,8 +315,9 @@ class AmodalPipeline:
         guesses: list[tuple[int, torch.Tensor]] = []
         observe = (lambda step, clean: guesses.append((step, clean))) if batch[0].trace else None
         images = inpaint(backend, image, area, noise, settings, steps.between, observe)
-        if not torch.isfinite(images).all():
-            raise ModelError(f"{self.name}: the decoder returned NaN or infinity at {backend.dtype}; try another dtype")
+        for task, finite in zip(batch, torch.isfinite(images).flatten(1).all(1).tolist()):
+            if not finite:
+                task.error = self._not_finite("decoder")
         if batch[0].trace:
             self._trace_steps(batch, guesses, images)
         return images
@@ -297,12 +329,22 @@ class AmodalPipeline:
         """Points prompt the segmenter on what was painted; the best candidate becomes the task's guess."""
         # Objects without known background have no points off the object; prompts of one length share a pass.
         for length in sorted({len(t.points) for t in batch}):
-            rows = [k for k, t in enumerate(batch) if len(t.points) == length]
+            rows = [k for k, t in enumerate(batch) if len(t.points) == length and t.error is None]
+            if not rows:
+                continue
             points = torch.from_numpy(np.stack([batch[k].points for k in rows]))
             labels = torch.from_numpy(np.stack([batch[k].labels for k in rows]))
             logits, predicted = self.segmenter.segment(images[rows], points, labels)
             for k, task_logits, task_predicted in zip(rows, logits.cpu().numpy(), predicted.cpu().numpy()):
-                _choose(batch[k], task_logits, task_predicted, surroundings, settings)
+                if np.isfinite(task_logits).all() and np.isfinite(task_predicted).all():
+                    _choose(batch[k], task_logits, task_predicted, surroundings, settings)
+                else:
+                    batch[k].error = self._not_finite("segmenter")
+
+    def _not_finite(self, part: str) -> ModelError:
+        return ModelError(
+            f"{self.name}: the {part} returned NaN or infinity at {self.backend.dtype}; try another dtype"
+        )
 
     def _trace_steps(self, batch: list[_Task], guesses: list[tuple[int, torch.Tensor]], images: torch.Tensor) -> None:
         traces = [task.trace for task in batch if task.trace is not None]
@@ -329,7 +371,7 @@ class _Task:
     trace: Trace | None = None
     guess: MaskRegion = field(init=False)  # `_choose` sets it
     score: float = 0.0
-    failed: bool = False
+    error: Exception | None = None
 
 
 class _Steps:
@@ -366,11 +408,16 @@ def _choose(
 
 
 def _conclude(tasks: list[_Task], surroundings: Surroundings, settings: Settings) -> Completion:
-    """One object's answer from its samples: cut to what is feasible, united with V, put to the vote."""
+    """One object's answer from its samples: cut to what is feasible, united with V, put to the vote.
+
+    Raises:
+        Exception: what a sample failed with.
+    """
     i = tasks[0].index
+    for task in tasks:
+        if task.error is not None:
+            raise task.error
     geometric = surroundings.geometric(i)
-    if any(t.failed for t in tasks):
-        return dataclasses.replace(geometric, amodal=surroundings.masks[i], source=Source.VISIBLE_ONLY)
     amodal, agreement = majority([admissible(t.guess, surroundings, i, settings) for t in tasks])
     if settings.keep_visible:
         amodal = amodal | surroundings.masks[i]
@@ -389,6 +436,13 @@ def _conclude(tasks: list[_Task], surroundings: Surroundings, settings: Settings
         estimates_outside=True,
         trace=tasks[0].trace,
     )
+
+
+def _failed(surroundings: Surroundings, i: int, error: Exception) -> Completion:
+    """The answer for an object that could not be completed."""
+    geometric = surroundings.geometric(i)
+    reason = f"{type(error).__name__}: {first_line(error)}"
+    return dataclasses.replace(geometric, amodal=surroundings.masks[i], source=Source.VISIBLE_ONLY, error=reason)
 
 
 def _to_device(arrays: list[np.ndarray], backend: Backend) -> torch.Tensor:

@@ -21,6 +21,7 @@ class Figures:
         self._started = time.monotonic()
         self._sources: Counter[Source] = Counter()
         self._frames = self._completions = self._failures = self._interruptions = 0
+        self._crashes = 0
         self._busy = 0.0
         self._last_error = ""
         self._staleness: deque[float] = deque(maxlen=RECENT)
@@ -37,10 +38,8 @@ class Figures:
             if source in (Source.INFERRED, Source.PROPAGATED):
                 self._staleness.append((stamp - answer.inferred_at) / 1e9)
 
-    def completed(
-        self, results: Sequence[Completion | None], seconds: float, error: Exception | None, interrupted: bool
-    ) -> None:
-        """Notes one call of the model."""
+    def completed(self, results: Sequence[Completion | None], seconds: float, error: str, interrupted: bool) -> None:
+        """Notes one call of the model; `error`: what failed in it, empty if nothing did."""
         self._busy += seconds
         if interrupted:
             self._interruptions += 1
@@ -48,10 +47,15 @@ class Figures:
         failed = sum(r is None or r.source is Source.VISIBLE_ONLY for r in results)
         self._failures += failed
         self._completions += len(results) - failed
-        if error is not None:
-            self._last_error = f"{type(error).__name__}: {error}"
-        elif failed < len(results):
+        if error:
+            self._last_error = error
+        if failed < len(results):
             self._call_seconds.append(seconds)
+
+    def worker_failed(self, error: BaseException) -> None:
+        """Notes that the worker's loop ended unexpectedly and begins again."""
+        self._crashes += 1
+        self._last_error = f"{type(error).__name__}: {error}"
 
     def typical_call(self) -> float | None:
         """Median seconds of the latest calls of the model; None before the first."""
@@ -70,6 +74,7 @@ class Figures:
             "completions.interrupted": self._interruptions,
             "completions_per_second": self._completions / elapsed,
             "budget_used": min(1.0, self._busy / elapsed),
+            **({"worker.crashes": self._crashes} if self._crashes else {}),
             **({"last_error": self._last_error} if self._last_error else {}),
         }
 

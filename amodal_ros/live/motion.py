@@ -40,8 +40,10 @@ class Similarity:
         return Similarity(1.0 / self.scale, -self.dx / self.scale, -self.dy / self.scale)
 
     def repeated(self, times: float) -> Similarity:
-        """The same motion so many times, as when images were missed."""
-        scale = self.scale**times
+        """The same motion so many times, as when images were missed; implausible, but finite, after a long gap."""
+        power = abs(math.log(self.scale))
+        most = 2.0 * math.log(LARGEST_SCALE) / power if power else math.inf
+        scale = self.scale ** max(-most, min(most, times))
         sum_of_powers = times if abs(self.scale - 1.0) < 1e-6 else (scale - 1.0) / (self.scale - 1.0)
         return Similarity(scale, self.dx * sum_of_powers, self.dy * sum_of_powers)
 

@@ -47,11 +47,13 @@ class PlainAnswerer:
         self._interrupt = threading.Event()
         self._lock = threading.Lock()
         self._figures: Counter[str] = Counter()
+        self._last_error = ""
         self._pace: float | None = None  # seconds per object, lately
 
     def start(self) -> None:
         with self._lock:
             self._figures.clear()
+            self._last_error = ""
         self._interrupt.clear()
 
     def stop(self) -> None:
@@ -78,7 +80,8 @@ class PlainAnswerer:
 
     def diagnostics(self) -> Mapping[str, float | int | str]:
         with self._lock:
-            return {**self._figures, "seconds_per_object": self._pace or 0.0}
+            error = {"last_error": self._last_error} if self._last_error else {}
+            return {**self._figures, "seconds_per_object": self._pace or 0.0, **error}
 
     def _complete(
         self, frame: Frame, completions: list[Completion], deadline: float, should_stop: Callable[[], bool]
@@ -104,6 +107,7 @@ class PlainAnswerer:
         order = [*batch, *(i for i in range(len(completions)) if i not in batch)]
         masks = [completions[i].visible for i in order]
         assert self._pipeline is not None
+        reason = "the object cannot be completed"
         try:
             results = self._pipeline.complete(
                 frame.image,
@@ -118,15 +122,16 @@ class PlainAnswerer:
             if should_stop():
                 return []
             log.warning("the completion of %d objects failed: %s", len(batch), error)
-            results = [None] * len(batch)
+            results, reason = [None] * len(batch), f"{type(error).__name__}: {error}"
         answers = []
         for i, result in zip(batch, results):
             if result is None:
                 visible = completions[i].visible
-                result = replace(completions[i], amodal=visible, source=Source.VISIBLE_ONLY)
+                result = replace(completions[i], amodal=visible, source=Source.VISIBLE_ONLY, error=reason)
             if result.source is Source.VISIBLE_ONLY:
                 with self._lock:
                     self._figures["completions.failed"] += 1
+                    self._last_error = result.error
             answers.append((i, replace(result, occluders=completions[i].occluders)))
         return answers
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -20,11 +22,13 @@ from amodal_ros.scene.frame import Answer, Completion, Frame, Source
 from amodal_ros.scene.mask import MaskRegion
 from amodal_ros.scene.occluders import Occluders, Surroundings
 
+log = logging.getLogger(__name__)
+
 #: A stamp further back than this is a clock that jumped (a bag that loops), not jitter (seconds).
 CLOCK_JUMP = 0.5
 #: After a call of the model that raised, the worker waits this long, doubling up to the longest (seconds).
 RETRY, LONGEST_RETRY = 0.1, 5.0
-#: Of the worker's thread, where 0 is the answering thread's and 19 the most modest.
+#: So much nicer than the process is the worker's thread; 19 is the most modest.
 NICENESS = 10
 
 
@@ -223,24 +227,38 @@ class LiveSession:
     # --- completing -----------------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        """The worker: the most urgent objects of the latest frame, again and again, within the budget."""
-        _yield_to_answers()
+        """The worker: the most urgent objects of the latest frame, again and again, within the budget.
+
+        Whatever raises, it goes on: a worker that ended would leave the answers to geometry in silence.
+        """
         retry = RETRY
-        while True:
-            with self._lock:
-                self._lock.wait_for(lambda: self._interrupt.is_set() or self._urgent())
-                scene, chosen = self._scene, self._urgent()[: self._batch]
-                if self._interrupt.is_set() or scene is None:
-                    return
-                requests = self._request(scene, chosen)
-                self._busy = True
-            started = time.perf_counter()
-            worked = self._complete(scene, chosen, requests, lambda: False)
-            retry = RETRY if worked else min(2 * retry, LONGEST_RETRY)
-            seconds = time.perf_counter() - started
-            rest = seconds * (1.0 / self._budget - 1.0) if worked else retry
-            if rest > 0 and self._interrupt.wait(rest):
-                return
+        with _yielding_to_answers():
+            while not self._interrupt.is_set():
+                try:
+                    seconds = self._work_once()
+                except BaseException as error:
+                    log.error("the worker behind the answers failed: %s: %s", type(error).__name__, error)
+                    seconds = None
+                    with self._lock:
+                        self._busy = False
+                        self._figures.worker_failed(error)
+                        self._lock.notify_all()
+                retry = min(2 * retry, LONGEST_RETRY) if seconds is None else RETRY
+                rest = retry if seconds is None else seconds * (1.0 / self._budget - 1.0)
+                self._interrupt.wait(max(0.0, rest))
+
+    def _work_once(self) -> float | None:
+        """Waits for something to complete and completes it; the seconds that it took, None when the model failed."""
+        with self._lock:
+            self._lock.wait_for(lambda: self._interrupt.is_set() or self._urgent())
+            scene, chosen = self._scene, self._urgent()[: self._batch]
+            if self._interrupt.is_set() or scene is None:
+                return 0.0
+            requests = self._request(scene, chosen)
+            self._busy = True
+        started = time.perf_counter()
+        worked = self._complete(scene, chosen, requests, lambda: False)
+        return time.perf_counter() - started if worked else None
 
     def _urgent(self) -> list[int]:
         scene = self._scene
@@ -289,9 +307,11 @@ class LiveSession:
             if scene is self._scene:
                 for i in chosen:
                     scene.answers[i] = self._answer(scene, i)
-            self._figures.completed(results, time.perf_counter() - started, error, interrupted)
+            failed = [result.error for result in results if result is not None and result.error]
+            reason = f"{type(error).__name__}: {error}" if error is not None else next(iter(failed), "")
+            self._figures.completed(results, time.perf_counter() - started, reason, interrupted)
             self._lock.notify_all()
-        return error is None
+        return error is None and not (failed and len(failed) == len(results))
 
     def _clear(self) -> None:
         self._tracks.clear()
@@ -307,10 +327,21 @@ class LiveSession:
             return {**self._figures.summary(), **memory}
 
 
-def _yield_to_answers() -> None:
-    """Makes the calling thread step back, so that answering stays first: half of the cores, lower priority."""
+@contextmanager
+def _yielding_to_answers() -> Iterator[None]:
+    """Has the calling thread step back, so that answering stays first: half of the cores, lower priority."""
     if sys.platform == "linux":  # priorities are per thread there, per process elsewhere
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        thread = threading.get_native_id()
+        with suppress(OSError):  # it is a courtesy, and some sandboxes refuse it
+            nicer = os.getpriority(os.PRIO_PROCESS, thread) + NICENESS
+            os.setpriority(os.PRIO_PROCESS, thread, min(19, nicer))
     torch = sys.modules.get("torch")  # a pipeline on torch has imported it; the session itself does not need it
-    if torch is not None:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
+    if torch is None:
+        yield
+        return
+    threads = torch.get_num_threads()  # of the whole process, which has them back afterwards
+    torch.set_num_threads(max(1, threads // 2))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

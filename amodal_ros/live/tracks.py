@@ -227,6 +227,7 @@ class Tracks:
             surroundings: of its instances' masks, in their order.
             geometric: what geometry alone answers for them (`Surroundings.geometric`).
         """
+        self._forget(frame.stamp)  # before matching: what was unseen for longer is not believed when it comes back
         before, self._frame = self._frame, self._frame + 1
         by_size = sorted(range(len(geometric)), key=lambda i: -surroundings.masks[i].area)
         followed = [i for i in by_size[: self.max_tracks] if surroundings.masks[i].area]

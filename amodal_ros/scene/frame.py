@@ -40,6 +40,7 @@ class Completion:
         occluders: which masks can be in front: positions in the call's ``[*visible, *context]``.
         estimates_outside: whether `amodal` says how far the object goes on outside the frame. What reaches the edge
             and was not completed does not.
+        error: why the completion failed, where it did; `source` is VISIBLE_ONLY then.
         trace: what the method did on the way, when asked for (`completion.trace.Trace`).
     """
 
@@ -52,6 +53,7 @@ class Completion:
     agreement: float = math.nan
     occluders: tuple[int, ...] = ()
     estimates_outside: bool = True
+    error: str = ""
     trace: Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
 
-from amodal_ros.completion.backends.loading import load_component
+from amodal_ros.completion.backends.loading import load_component, to_device
 from amodal_ros.completion.errors import ModelError
 from amodal_ros.completion.switches import Switches
 from amodal_ros.models.layout import read_json
@@ -61,7 +61,7 @@ class Autoencoder:
         decoder = _load(Path(switches.decoder), dtype) if switches.decoder else None
         for network in filter(None, (vae, decoder)):
             # channels-last suits convolutions on CPUs and GPUs alike and costs nothing.
-            network.to(device, memory_format=torch.channels_last)
+            to_device(network, device, memory_format=torch.channels_last)
             if switches.vae_tiling:
                 network.enable_tiling()
         return cls(vae, decoder)
@@ -74,15 +74,12 @@ class Autoencoder:
         return (latents - mean) * (self.vae.config.scaling_factor / std)
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """D(z), images clipped to [-1, 1]."""
+        """D(z), images clipped to [-1, 1]; NaN where they overflow."""
         latents = latents.to(self.decoder.dtype)
         mean, std = _statistics(self.decoder, latents)
         latents = latents * (std / self.decoder.config.scaling_factor) + mean
-        return self.decoder.decode(latents).sample.clamp(-1, 1)
-
-    def to(self, device: str | torch.device) -> None:
-        self.vae.to(device)
-        self.decoder.to(device)
+        sample = self.decoder.decode(latents).sample
+        return sample.masked_fill(~torch.isfinite(sample), torch.nan).clamp(-1, 1)
 
 
 def _load(folder: Path, dtype: torch.dtype) -> Network:

@@ -61,6 +61,3 @@ class Backend(Protocol):
 
     def predict(self, z: torch.Tensor, timestep: torch.Tensor, conditioning: torch.Tensor | None) -> torch.Tensor:
         """The denoiser's output for the empty prompt."""
-
-    def free(self) -> None:
-        """Give the device's memory back."""

@@ -11,7 +11,7 @@ from diffusers import FluxTransformer2DModel
 from diffusers.loaders import FluxLoraLoaderMixin
 
 from amodal_ros.completion.backends.autoencoder import Autoencoder
-from amodal_ros.completion.backends.loading import load_component, quantization
+from amodal_ros.completion.backends.loading import load_component, quantization, to_device
 from amodal_ros.completion.backends.lora import merge_lora
 from amodal_ros.completion.backends.prompt import Prompt, check_prompt, clip_embedding, load_tokenizer, stored_prompt
 from amodal_ros.completion.backends.schedules import FlowSchedule, flow_config
@@ -111,7 +111,7 @@ class Flux:
         if switches.lora:
             merge_lora(transformer, Path(switches.lora), FluxLoraLoaderMixin, "load_lora_into_transformer")
         autoencoder = Autoencoder.from_folder(folder, device, dtype, switches)
-        backend = cls(transformer.to(device), autoencoder, config, prompt, resolution)
+        backend = cls(to_device(transformer, device), autoencoder, config, prompt, resolution)
         if switches.compile:
             transformer.compile()
         return backend
@@ -188,10 +188,6 @@ class Flux:
             return_dict=False,
         )[0]
         return unpack(velocity)
-
-    def free(self) -> None:
-        self.transformer.to("cpu")
-        self.autoencoder.to("cpu")
 
 
 def pack(grid: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,19 @@ def load_component(
             first = ", ".join(sorted(map(str, info[what]))[:3])
             raise ModelError(f"{folder}: weights do not match config.json: {what.replace('_', ' ')}: {first}")
     return model.eval().requires_grad_(False)
+
+
+def to_device(model: Any, device: torch.device, **options: Any) -> Any:
+    """A loaded model on its device, in memory of its own: what is mapped from a file changes and goes with the file.
+
+    Args:
+        options: further ones for `torch.nn.Module.to`.
+    """
+    model.to(device, **options)
+    for tensor in chain(model.parameters(), model.buffers()):
+        if type(tensor.data) is torch.Tensor and tensor.device.type == "cpu":  # others were made, not read
+            tensor.data = tensor.data.clone()
+    return model
 
 
 def check_component(cls: type, folder: Path, aliases: Iterable[str] = ()) -> tuple[list[str], str | None]:

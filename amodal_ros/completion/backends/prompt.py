@@ -33,7 +33,7 @@ def stored_prompt(folder: Path, names: Iterable[str]) -> Prompt | None:
         return None
     try:
         stored = load_file(path)
-        return {name: stored[name] for name in names}
+        return {name: stored[name].clone() for name in names}  # what safetensors reads stays mapped to its file
     except Exception as error:  # safetensors' own exceptions share no base class with KeyError
         raise ModelError(f"{path}: expected tensors {', '.join(names)}: {error}") from error
 

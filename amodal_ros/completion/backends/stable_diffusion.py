@@ -11,7 +11,7 @@ from diffusers.loaders import StableDiffusionLoraLoaderMixin
 
 from amodal_ros.completion.area import latent_area
 from amodal_ros.completion.backends.autoencoder import Autoencoder
-from amodal_ros.completion.backends.loading import load_component, quantization
+from amodal_ros.completion.backends.loading import load_component, quantization, to_device
 from amodal_ros.completion.backends.lora import merge_lora
 from amodal_ros.completion.backends.prompt import Prompt, check_prompt, clip_embedding, stored_prompt
 from amodal_ros.completion.backends.schedules import DiffusionSchedule, diffusion_config
@@ -102,7 +102,7 @@ class StableDiffusion:
         prompt = cls.empty_prompt(folder, dtype)
         autoencoder = Autoencoder.from_folder(folder, device, dtype, switches, cls.heeds_force_upcast)
         # channels-last suits convolutions on CPUs and GPUs alike and costs nothing.
-        unet.to(device, memory_format=torch.channels_last)
+        to_device(unet, device, memory_format=torch.channels_last)
         backend = cls(unet, autoencoder, config, prompt, resolution)
         if switches.compile:
             unet.compile()
@@ -162,7 +162,3 @@ class StableDiffusion:
     def added_conditions(self, batch: int) -> dict[str, torch.Tensor] | None:
         """What the UNet is told beside the prompt."""
         return None
-
-    def free(self) -> None:
-        self.unet.to("cpu")
-        self.autoencoder.to("cpu")

@@ -29,6 +29,3 @@ class Segmenter(Protocol):
             logits (batch, k, height, width), the mask being where they are positive, and the segmenter's own
             predicted IoU (batch, k) in about [0, 1]; k candidates, usually three (part, object, whole).
         """
-
-    def free(self) -> None:
-        """Give the device's memory back."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from transformers import SamModel
 
-from amodal_ros.completion.backends.loading import load_component
+from amodal_ros.completion.backends.loading import load_component, to_device
 from amodal_ros.completion.segmenters.pixels import PaddedSquare, Pixels
 
 
@@ -28,7 +28,7 @@ class Sam:
         Raises:
             ModelError: the folder or its weights cannot be used.
         """
-        return cls(load_component(SamModel, folder, dtype).to(device), Pixels.from_folder(folder))
+        return cls(to_device(load_component(SamModel, folder, dtype), device), Pixels.from_folder(folder))
 
     @property
     def device(self) -> torch.device:
@@ -45,6 +45,3 @@ class Sam:
             multimask_output=True,
         )
         return square.unpad(out.pred_masks[:, 0]), out.iou_scores[:, 0].float()
-
-    def free(self) -> None:
-        self.model.to("cpu")

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from transformers import Sam2Config, Sam2Model
 
-from amodal_ros.completion.backends.loading import load_component
+from amodal_ros.completion.backends.loading import load_component, to_device
 from amodal_ros.completion.segmenters.pixels import Pixels
 from amodal_ros.models.layout import read_json
 
@@ -33,7 +33,7 @@ class Sam2:
         config = read_json(folder / "config.json")
         parts = {name: config.get(name) for name in ("vision_config", "prompt_encoder_config", "mask_decoder_config")}
         model = load_component(Sam2Model, folder, dtype, aliases=["Sam2VideoModel"], config=Sam2Config(**parts))
-        return cls(model.to(device), Pixels.from_folder(folder))
+        return cls(to_device(model, device), Pixels.from_folder(folder))
 
     @property
     def device(self) -> torch.device:
@@ -53,6 +53,3 @@ class Sam2:
         )
         logits = F.interpolate(out.pred_masks[:, 0].float(), (height, width), mode="bilinear", align_corners=False)
         return logits, out.iou_scores[:, 0].float()
-
-    def free(self) -> None:
-        self.model.to("cpu")

@@ -66,9 +66,6 @@ class SegmentAnything:
         masks, scores = (torch.cat(part) for part in zip(*results))
         return square.unpad(masks), scores.float()
 
-    def free(self) -> None:
-        self.model.to("cpu")
-
 
 def checkpoint(path: Path) -> tuple[str, dict[str, torch.Tensor]]:
     """The package's name for a checkpoint's model, and its tensors. They stay in the file until they are used.
