@@ -9,10 +9,12 @@ from pathlib import Path
 
 import diffusers
 import torch
+import yaml
 from diffusers import AutoencoderTiny, UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import SamImageProcessor, SamModel
 
+from amodal_ros.models.profiles import FOLDER_PROFILE, load_profile
 from training.models import PROMPT_TOKENS, PROMPT_WIDTH, build_scheduler, save_component
 from training.pool import Pool
 
@@ -21,7 +23,7 @@ CARD = Path(__file__).with_name("model_card.md")
 
 
 def export(run: Path, target: Path) -> None:
-    """Write the averaged weights of a run's last checkpoints to `target`.
+    """Write the averaged weights of a run's last checkpoints, and the shipped model's settings, to `target`.
 
     Args:
         run: the `--out` folder of `training.train`, with `vae/`, `unet/` and `segmenter/` in it.
@@ -35,6 +37,8 @@ def export(run: Path, target: Path) -> None:
     prompt = {"prompt_embeds": torch.zeros(1, PROMPT_TOKENS, PROMPT_WIDTH, dtype=torch.float16)}
     save_file(prompt, target / "prompt_embeds.safetensors")
     (target / "model_index.json").write_text(json.dumps(_model_index(), indent=2) + "\n")
+    settings = {"settings": dict(load_profile("embedded").settings)}  # what a model made here works best with
+    (target / FOLDER_PROFILE).write_text(yaml.safe_dump(settings, sort_keys=False))
     (target / "README.md").write_text(CARD.read_text() + _figures(run, target))
 
 
@@ -58,6 +62,8 @@ def _figures(run: Path, target: Path) -> str:
     """The card's table: what was trained for how long, from the runs' own records."""
     lines = ["| network | parameters | steps | minutes | last loss |", "| --- | --- | --- | --- | --- |"]
     for name in TRAINED:
+        if not (run / name / "loss.csv").exists():
+            continue  # kept from the model that the run started from
         weights = next((target / name).glob("*.safetensors"))
         parameters = weights.stat().st_size / 2 / 1e6  # fp16
         with open(run / name / "loss.csv") as file:
@@ -68,8 +74,9 @@ def _figures(run: Path, target: Path) -> str:
             f"| {name} | {parameters:.1f} M | {step:,.0f} | {seconds / 60:.0f} | {sum(last) / len(last):.4f} |"
         )
     machine = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {_processor()}"
-    crops = len(Pool.open(run / "pool"))
-    return "\n".join(["", *lines, "", f"{crops:,} crops. Machine: {machine}."]) + "\n"
+    folders = sorted(path.parent for path in run.glob("pool/*/images.npy"))
+    pools = [f"{folder.name} {len(Pool.open(folder)):,}" for folder in folders]
+    return "\n".join(["", *lines, "", f"Crops: {', '.join(pools)}. Machine: {machine}."]) + "\n"
 
 
 def _processor() -> str:

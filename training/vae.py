@@ -11,10 +11,11 @@ from torch.nn import functional
 
 from training.loop import Stage
 from training.models import build_vae, save_component
-from training.pool import Pool
+from training.pool import Pools
 from training.recipe import Recipe
-from training.samples import hole_for, random_image, to_model, unsharp
+from training.samples import hole_for, object_sample, plain_image, to_model, unsharp
 
+OBJECT_SHARE = 0.5  # of the images: one object before a plain background, as the condition image (Eq. 8) is
 MASKED_SHARE = 0.25  # images with a grey hole: the UNet's condition is one
 UNSHARP_SHARE = 0.2
 TINT = 10.0  # without it brightness takes all channels first, and greens and reds stay grey for thousands of steps
@@ -27,20 +28,25 @@ class VaeStage(Stage):
 
     name = "vae"
 
-    def __init__(self, recipe: Recipe, pool: Pool, device: str) -> None:
+    def __init__(self, recipe: Recipe, pools: Pools, device: str) -> None:
         self.model: AutoencoderTiny = build_vae(recipe).to(device, memory_format=torch.channels_last)
         self.learning_rate = recipe.vae_learning_rate
-        self.pool, self.batch_size = pool, recipe.vae_batch
+        self.pools, self.batch_size, self.resolution = pools, recipe.vae_batch, recipe.resolution
 
     def batch(self, rng: np.random.Generator) -> tuple[torch.Tensor]:
         return (torch.from_numpy(to_model([self._image(rng) for _ in range(self.batch_size)])),)
 
     def _image(self, rng: np.random.Generator) -> np.ndarray:
-        image, labels = random_image(self.pool, rng)
-        if rng.random() < UNSHARP_SHARE:
-            image = unsharp(image, rng)
+        if rng.random() < OBJECT_SHARE:
+            sample = object_sample(self.pools, rng, self.resolution)
+            image, hole = sample.image, sample.hole
+        else:
+            image, labels = plain_image(self.pools, rng, self.resolution)
+            if rng.random() < UNSHARP_SHARE:
+                image = unsharp(image, rng)
+            image, hole = image * 2 - 1, hole_for(labels, self.pools, rng)
         if rng.random() < MASKED_SHARE:
-            image[hole_for(labels, self.pool, rng)] = 0.5
+            image[hole] = 0
         return image
 
     def loss(self, batch: tuple[torch.Tensor], generator: torch.Generator) -> torch.Tensor:

@@ -1,0 +1,139 @@
+"""Where crops come from: `--pool KIND[:PATH] [SHARE]`.
+
+`streets` is drawn. `folder:DIR` and `bag:BAG` are drives with tracked instance masks; `training.wholes` finds the whole
+objects. `objects:DIR` holds pictures ``NAME.jpg`` with label maps ``NAME.png`` in which 1 is a whole object.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from amodal_ros.bags.files import BagReader
+from amodal_ros.bags.sources import folder_frames, read_labels
+from amodal_ros.completion.crop import ObjectCrop
+from amodal_ros.datasets.base import read_image
+from amodal_ros.node.images import labels_of, rgb_of
+from amodal_ros.scene import Instance, MaskRegion
+from amodal_ros.scene.frame import Frame
+from training.pool import Crop, Pool, Pools, draw_streets, write_pool
+from training.recipe import Recipe
+from training.wholes import crop_around, whole_views
+
+KINDS = ("streets", "folder", "bag", "objects")
+INDEX = "pools.json"  # beside the pools: their shares
+IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One `--pool`: what it is, where, and how often it is drawn from relative to the others."""
+
+    kind: str
+    path: Path | None
+    share: float = 1.0
+
+    @staticmethod
+    def parse(words: Sequence[str]) -> Source:
+        """From the words of one `--pool`: ``KIND[:PATH] [SHARE]``.
+
+        Raises:
+            ValueError: another kind, a path that is missing or not there, a share that is no number above 0.
+        """
+        kind, _, path = words[0].partition(":")
+        if kind not in KINDS:
+            raise ValueError(f"--pool: expected one of {', '.join(KINDS)}, got {kind!r}")
+        if (kind == "streets") == bool(path):
+            raise ValueError(f"--pool {words[0]}: expected streets alone, or {kind}:PATH")
+        if path and not Path(path).exists():
+            raise ValueError(f"--pool {words[0]}: no such file or folder: {path}")
+        try:
+            share = float(words[1]) if len(words) > 1 else 1.0
+        except ValueError:
+            share = 0.0
+        if len(words) > 2 or not 0 < share < float("inf"):
+            raise ValueError(f"--pool {' '.join(words)}: expected one share, a number above 0")
+        return Source(kind, Path(path) if path else None, share)
+
+    @property
+    def name(self) -> str:
+        """The pool's folder: told apart by kind and the path's last part."""
+        return self.kind if self.path is None else f"{self.kind}-{self.path.resolve().name}"
+
+    def fill(self, folder: Path, recipe: Recipe) -> Pool:
+        """Draw or cut this source's crops into `folder`, unless they are there already."""
+        if self.kind == "streets":
+            return draw_streets(folder, recipe.crops, recipe.pool_side)
+        if (folder / "images.npy").exists():  # written last
+            return Pool.open(folder)
+        assert self.path is not None
+        if self.kind == "objects":
+            return write_pool(folder, object_crops(self.path, recipe.pool_side))
+        frames = drive_frames(self.path) if self.kind == "folder" else bag_frames(self.path)
+        return write_pool(folder, whole_views(frames, recipe.pool_side))
+
+
+def fill_pools(folder: Path, sources: Sequence[Source], recipe: Recipe) -> Pools:
+    """Every source's pool below `folder`, and which there are: `open_pools` finds them again."""
+    names = [source.name for source in sources]
+    if len(set(names)) < len(names):
+        raise ValueError(f"--pool: two of one kind and name: {', '.join(sorted(names))}")
+    pools = [source.fill(folder / source.name, recipe) for source in sources]
+    (folder / INDEX).write_text(json.dumps({s.name: s.share for s in sources}, indent=2) + "\n")
+    return Pools(pools, [source.share for source in sources])
+
+
+def open_pools(folder: Path) -> Pools:
+    """What `fill_pools` left in `folder`."""
+    shares = json.loads((folder / INDEX).read_text())
+    return Pools([Pool.open(folder / name) for name in shares], list(shares.values()))
+
+
+def object_crops(folder: Path, side: int) -> Iterator[Crop]:
+    """A crop around instance 1 of every picture that has a label map beside it."""
+    for path in sorted(folder.glob("*.jpg")):
+        if path.with_suffix(".png").exists():
+            labels = read_labels(path.with_suffix(".png"))
+            thing = MaskRegion.from_full(labels == 1)
+            others = [MaskRegion.from_full(labels == i) for i in np.unique(labels[labels > 1])]
+            if thing:
+                yield crop_around(ObjectCrop.around(thing, 0.5, side), read_image(path), [thing, *others])
+
+
+def drive_frames(folder: Path) -> Iterator[Frame]:
+    """A folder with ``images/`` and ``labels/``, as `amodal bag make folder` reads it, as frames of one drive."""
+    for position, frame in enumerate(folder_frames(folder)):
+        yield _frame(frame.image, frame.labels, position)
+
+
+def bag_frames(bag: Path) -> Iterator[Frame]:
+    """A bag's images with the label maps of the same stamp.
+
+    Raises:
+        BagError: it cannot be read.
+        ValueError: it lacks images or label maps, or no two of them have one stamp.
+    """
+    with BagReader(bag) as reader:
+        topics = {topic: kind for topic, kind in reader.topics.items() if kind in IMAGES and reader.counts[topic]}
+        waiting: dict[str, dict[int, np.ndarray]] = {"image": {}, "labels": {}}
+        paired = 0
+        for record in reader.records(list(topics)):
+            message = record.message()
+            stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
+            is_labels = getattr(message, "encoding", "") in ("mono16", "16UC1", "32SC1")
+            waiting["labels" if is_labels else "image"][stamp] = (labels_of if is_labels else rgb_of)(message)
+            if all(stamp in part for part in waiting.values()):
+                paired += 1
+                yield _frame(waiting["image"].pop(stamp), waiting["labels"].pop(stamp), stamp)
+    if not paired:
+        raise ValueError(f"{bag}: no image and label map (mono16, 16UC1 or 32SC1) with one stamp in {sorted(topics)}")
+
+
+def _frame(image: np.ndarray, labels: np.ndarray, stamp: int) -> Frame:
+    ids = np.unique(labels)
+    found = tuple(Instance(int(i), MaskRegion.from_full(labels == i).trim()) for i in ids[ids > 0])
+    return Frame(image, found, stamp)
