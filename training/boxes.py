@@ -52,6 +52,8 @@ def cut_out(image: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray | N
     seeds[y0:y1, x0:x1] = cv2.GC_PR_FGD
     rows, columns = ([start + int(size * share) for share in core] for start, size, core in _core(box))
     seeds[slice(*rows), slice(*columns)] = cv2.GC_FGD
+    if (seeds != cv2.GC_BGD).all():
+        return None
     cv2.setRNGSeed(SEED)
     cv2.grabCut(image, seeds, None, np.zeros((1, 65)), np.zeros((1, 65)), 6, cv2.GC_INIT_WITH_MASK)
     mask = _one_piece(((seeds == cv2.GC_FGD) | (seeds == cv2.GC_PR_FGD)).astype(np.uint8))
