@@ -21,8 +21,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from amodal_ros.bags.sources import IMAGE_SUFFIXES
 from amodal_ros.completion import AmodalPipeline
+from amodal_ros.io import images_in
 from amodal_ros.scene import Frame, MaskRegion, Surroundings
 from amodal_ros.scene.hull import convex_hull
 from training.sources import drive_frames
@@ -51,7 +51,7 @@ def main() -> None:
 
 def split(drive: Path, part: Path) -> None:
     """Copy the first frames of a drive."""
-    images = sorted(p for p in (drive / "images").iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    images = images_in(drive / "images")
     chosen = images[: round(FIRST * len(images))]
     for image in chosen:
         for file in (image, *(drive / "labels").glob(f"{image.stem}.*")):

@@ -17,6 +17,8 @@ from diffusers import AutoencoderTiny, DDIMScheduler, UNet2DConditionModel  # no
 from safetensors.torch import load_file  # noqa: E402
 from transformers import SamModel  # noqa: E402
 
+from amodal_ros.bags.make import write_frames  # noqa: E402
+from amodal_ros.bags.sources import folder_frames  # noqa: E402
 from training import pool as pool_module  # noqa: E402
 from training.boxes import cut_out  # noqa: E402
 from training.loop import Budget  # noqa: E402
@@ -24,7 +26,7 @@ from training.occluders import HIDDEN, random_hiding  # noqa: E402
 from training.pool import Pool, Pools, draw_streets, write_pool  # noqa: E402
 from training.recipe import Recipe  # noqa: E402
 from training.samples import hole_for, object_sample, plain_image  # noqa: E402
-from training.sources import Source, drive_frames, object_crops, open_pools  # noqa: E402
+from training.sources import Source, bag_frames, drive_frames, object_crops, open_pools  # noqa: E402
 from training.train import run_stage  # noqa: E402
 from training.wholes import VIEWS, chosen_views, whole_views  # noqa: E402
 
@@ -113,6 +115,19 @@ def test_a_drive_teaches_what_is_seen_whole(tmp_path):
     for _, labels in crops:
         ys, xs = np.nonzero(labels == 1)
         assert abs((max(np.ptp(ys), np.ptp(xs)) + 1) / 64 - 0.5) < 0.05, "half of the crop, as the pipeline cuts"
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_bag_teaches_the_same(tmp_path, compressed):
+    _write_drive(tmp_path / "drive", frames=4)
+    write_frames(folder_frames(tmp_path / "drive"), tmp_path / "bag", 10, compressed=compressed)
+    from_folder = list(drive_frames(tmp_path / "drive"))
+    from_bag = list(bag_frames(tmp_path / "bag"))
+    assert len(from_bag) == 4
+    for one, other in zip(from_folder, from_bag):
+        assert [i.id for i in one.instances] == [i.id for i in other.instances] == [5, 7, 8, 9]
+        assert all(a.visible == b.visible for a, b in zip(one.instances, other.instances))
+        assert np.abs(one.image.astype(int) - other.image).mean() < 3
 
 
 def test_views_of_a_track():

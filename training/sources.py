@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from amodal_ros.bags.files import BagReader
-from amodal_ros.bags.sources import folder_frames, read_labels
+from amodal_ros.bags.sources import folder_frames
 from amodal_ros.completion.crop import ObjectCrop
-from amodal_ros.datasets.base import read_image
+from amodal_ros.io import cut_labels, read_image, read_labels
 from amodal_ros.node.images import labels_of, rgb_of
-from amodal_ros.scene import Instance, MaskRegion
+from amodal_ros.scene import MaskRegion
 from amodal_ros.scene.frame import Frame
 from training.pool import Crop, Pool, Pools, draw_streets, write_pool
 from training.recipe import Recipe
@@ -134,6 +134,4 @@ def bag_frames(bag: Path) -> Iterator[Frame]:
 
 
 def _frame(image: np.ndarray, labels: np.ndarray, stamp: int) -> Frame:
-    ids = np.unique(labels)
-    found = tuple(Instance(int(i), MaskRegion.from_full(labels == i).trim()) for i in ids[ids > 0])
-    return Frame(image, found, stamp)
+    return Frame(image, cut_labels(labels).instances, stamp)
