@@ -141,8 +141,55 @@ def test_negative_labels_and_too_many_are_refused():
     with pytest.raises(BadInput, match="got -7") as negative:
         cut_instances(np.array([[0, 3], [-7, 3]], np.int32))
     assert negative.value.reason == "bad_labels"
-    many = np.arange(600, dtype=np.uint16).reshape(20, 30)
+    many = np.arange(600, dtype=np.uint16).reshape(20, 30).repeat(3, 0).repeat(3, 1)
     with pytest.raises(BadInput, match="at most 256 objects, got 599") as crowd:
         cut_instances(many)
     assert crowd.value.reason == "too_many_objects"
     assert len(cut_instances(many, max_objects=599)) == 599
+
+
+def ellipses(count: int = 30, height: int = 480, width: int = 640) -> np.ndarray:
+    """A segmenter's map: `count` objects that overlap here and there."""
+    labels, rng = np.zeros((height, width), np.uint16), np.random.default_rng(1)
+    for value in range(1, count + 1):
+        centre = int(rng.integers(0, width)), int(rng.integers(height // 3, height))
+        cv2.ellipse(labels, centre, (width // 14, height // 10), 0, 0, 360, value, -1)
+    return labels
+
+
+@pytest.mark.parametrize("salt", ["their ids", "any ids", "one id"])
+def test_two_percent_of_salt_is_taken_out_of_a_label_map(salt):
+    clean = ellipses()
+    rng = np.random.default_rng(0)
+    where = rng.random(clean.shape) < 0.02
+    noisy = clean.copy()
+    noisy[where] = {"their ids": rng.integers(1, 31, where.sum()), "any ids": rng.integers(1, 65536, where.sum())}.get(
+        salt, 255
+    )
+    expected = {i.id: i.visible for i in cut_instances(clean)}
+    got = {i.id: i.visible for i in cut_instances(noisy)}
+    assert got.keys() == expected.keys()
+    for value, mask in got.items():
+        assert mask.iou(expected[value]) > 0.9
+        assert max(mask.width - expected[value].width, mask.height - expected[value].height) <= 2
+
+
+def camera_images():
+    rng = np.random.default_rng(0)
+    flat = cv2.GaussianBlur(rng.integers(0, 256, (480, 640)).astype(np.uint8), (0, 0), 6)
+    yield rng.normal(120, 30, (480, 640)).clip(0, 255).astype(np.uint8)
+    yield cv2.normalize(flat, None, 0, 255, cv2.NORM_MINMAX)  # no noise at all: bands of one value all over the frame
+
+
+@pytest.mark.parametrize("picture", camera_images())
+def test_a_camera_image_is_no_label_map(picture):
+    with pytest.raises(BadInput, match="camera image") as error:
+        cut_instances(picture)
+    assert error.value.reason == "bad_labels"
+
+
+def test_small_and_thin_objects_of_a_clean_map_stay():
+    labels = ellipses(10)
+    labels[10:300, 7] = 77  # a pole of one pixel
+    labels[5, 5], labels[8, 400:403] = 78, 79
+    assert {77, 78, 79} <= {i.id for i in cut_instances(labels)}

@@ -10,6 +10,7 @@ import pytest
 
 rclpy = pytest.importorskip("rclpy")
 
+from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
 from lifecycle_msgs.msg import Transition  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.qos import ReliabilityPolicy  # noqa: E402
@@ -132,6 +133,42 @@ def test_services_answer_while_a_completion_runs_and_deactivate_interrupts_it():
         assert peer.change(Transition.TRANSITION_ACTIVATE)
         connected(peer)
         peer.ask(2 * SECOND)
+
+
+def test_a_worker_that_does_not_answer_is_told_within_two_seconds():
+    answerer, running, release = Scripted(), threading.Event(), threading.Event()
+
+    def stuck(frame, should_stop):
+        running.set()
+        release.wait(20)
+
+    answerer.script = stuck
+    with graph(answerer) as (_, peer):
+        peer.send(SECOND)
+        assert running.wait(10)
+        began = time.monotonic()
+        status = peer.wait_status("answers", lambda s: "no answer for" in s["message"])
+        assert status["level"] == DiagnosticStatus.WARN and time.monotonic() - began < 3.0  # 2 s, and the machine
+        release.set()
+        peer.answer_to(SECOND)
+        peer.wait_status("answers", lambda s: s["level"] == DiagnosticStatus.OK)
+
+
+def test_a_worker_that_ends_unexpectedly_is_an_error_and_answers_again():
+    answerer, ends = Scripted(), [SystemExit("gone")]
+
+    def end(frame, should_stop):
+        if ends:
+            raise ends.pop()
+
+    answerer.script = end
+    with graph(answerer) as (_, peer):
+        peer.send(SECOND)
+        status = peer.wait_status("answers", lambda s: "SystemExit: gone" in s["message"])
+        assert status["level"] == DiagnosticStatus.ERROR
+        peer.ask(2 * SECOND)
+        status = peer.wait_status("answers", lambda s: s["answered"] == "1")
+        assert status["received"] == "2" and status["dropped.failed"] == "1"
 
 
 def test_deactivate_does_not_wait_for_a_step_that_will_not_end():

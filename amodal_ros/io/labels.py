@@ -17,6 +17,10 @@ _PURE = (0x00FF00, 0x00FFFF, 0xFF0000, 0xFF00FF, 0xFFFF00, 0xFFFFFF)
 MAX_OBJECTS = 1000
 
 
+#: The boxes of a map's values together, in frames: more are values scattered all over it, and no objects.
+MOST_ROOM = 16
+
+
 class LabelError(ValueError):
     """A label map that cannot be used.
 
@@ -86,7 +90,8 @@ def cut_labels(
         max_objects: more than this is taken for a broken label map.
 
     Raises:
-        LabelError: reason ``bad_labels`` for a negative value, ``too_many_objects``.
+        LabelError: reason ``bad_labels`` for a negative value and for values scattered all over the image,
+            ``too_many_objects``.
     """
     labels = np.ascontiguousarray(labels)
     ids, boxes = _boxes(labels)
@@ -96,6 +101,13 @@ def cut_labels(
     if np.count_nonzero(~stuff) > max_objects:
         got = np.count_nonzero(~stuff)
         raise LabelError("too_many_objects", f"expected at most {max_objects} objects, got {got}")
+    room = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1).sum() / max(1, labels.size)
+    if room > MOST_ROOM:
+        raise LabelError(
+            "bad_labels",
+            f"expected objects that lie together, but the boxes of its {ids.size} values cover the image {room:.0f} "
+            f"times (at most {MOST_ROOM}): is it a camera image or full of noise?",
+        )
     instances, hiding = [], []
     for value, (x0, y0, x1, y1), is_stuff in zip(ids.tolist(), boxes.tolist(), stuff.tolist()):
         region = MaskRegion(x0, y0, labels[y0:y1, x0:x1] == value)

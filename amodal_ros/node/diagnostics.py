@@ -12,6 +12,8 @@ from amodal_ros.node.intake import Count
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 #: A topic or the answers are called silent after this many seconds.
 SILENT = 2.0
+#: A frame that is worked on for longer than this, and than it may, is a worker that does not answer (seconds).
+STUCK = 1.0
 #: Drops for these reasons are the price of staying current, not faults.
 HARMLESS = frozenset({"skipped", "late", "superseded", "inactive"})
 
@@ -30,6 +32,10 @@ class Snapshot:
         staleness: age of the latest answered image in ROS time, seconds; None before the first.
         timings: (median, 95th percentile) seconds per stage.
         answerer: the answerer's own figures.
+        busy: seconds since the worker took the frame at hand; `allowed`: seconds that it may take.
+        crashes: threads and callbacks that ended unexpectedly since the last report, `failures`: completions that
+            failed since then.
+        last_crash: what the latest ended with.
     """
 
     state: str
@@ -49,6 +55,11 @@ class Snapshot:
     device: str
     memory: int
     answerer: Mapping[str, float | int | str]
+    busy: float = 0.0
+    allowed: float = 0.0
+    crashes: int = 0
+    failures: int = 0
+    last_crash: str = ""
 
 
 def statuses(name: str, now: Snapshot) -> list[DiagnosticStatus]:
@@ -101,8 +112,12 @@ def _answers(name: str, now: Snapshot) -> DiagnosticStatus:
         values[f"{stage}.p50_ms"], values[f"{stage}.p95_ms"] = f"{1e3 * median:.1f}", f"{1e3 * p95:.1f}"
     faults = {r: n - before.dropped[r] for r, n in images.dropped.items() if r not in HARMLESS}
     faults = {reason: n for reason, n in faults.items() if n}
-    if now.state != "active":
+    if now.crashes:
+        level, message = ERROR, f"{now.crashes} unexpected ends, begun again: {now.last_crash}"
+    elif now.state != "active":
         level, message = OK, now.state
+    elif now.busy > STUCK + now.allowed:
+        level, message = WARN, f"no answer for {now.busy:.1f} s: the worker is still at one frame"
     elif faults:
         level, message = WARN, "images dropped: " + ", ".join(f"{n} {reason}" for reason, n in sorted(faults.items()))
     else:
@@ -112,7 +127,10 @@ def _answers(name: str, now: Snapshot) -> DiagnosticStatus:
 
 def _model(name: str, now: Snapshot) -> DiagnosticStatus:
     values = {"state": now.state, "model": now.model, "device": now.device, "gpu_memory_mb": f"{now.memory / 1e6:.0f}"}
-    return _status(f"{name}: model", OK, f"{now.model} ({now.state})", {**values, **now.answerer})
+    level, message = OK, f"{now.model} ({now.state})"
+    if now.failures:
+        level, message = WARN, f"{now.failures} completions failed: {now.answerer.get('last_error', 'unknown')}"
+    return _status(f"{name}: model", level, message, {**values, **now.answerer})
 
 
 def _status(name: str, level: bytes, message: str, values: Mapping[str, object]) -> DiagnosticStatus:

@@ -9,6 +9,7 @@ import numpy as np
 from amodal_ros.io import LabelError, cut_labels
 from amodal_ros.node.images import BadInput, depth_of, labels_of, rgb_of
 from amodal_ros.scene import Frame, Instance
+from amodal_ros.scene.specks import without_specks
 
 
 def frame_of(
@@ -37,11 +38,15 @@ def frame_of(
 def cut_instances(
     labels: np.ndarray, label_divisor: int = 0, class_names: Sequence[str] = (), max_objects: int = 256
 ) -> tuple[Instance, ...]:
-    """The objects of a label map (`io.cut_labels`), in ascending order of id.
+    """The objects of a label map (`io.cut_labels`), in ascending order of id, without specks (`scene.specks`).
 
     Raises:
-        BadInput: reason ``bad_labels`` for a negative value, ``too_many_objects``.
+        BadInput: reason ``bad_labels`` for a negative value and for what is no label map, ``too_many_objects``.
     """
+    try:
+        labels = without_specks(labels)
+    except ValueError as error:
+        raise BadInput("bad_labels", str(error)) from None
     try:
         return cut_labels(labels, label_divisor, (), class_names, max_objects).instances
     except LabelError as error:

@@ -75,7 +75,8 @@ class AmodalNode(LifecycleNodeMixin, Node):
         self._timings = Timings()
         self._qos_incompatible: Counter[str] = Counter()
         self._ending = threading.Event()
-        self._failures = 0  #: callbacks that raised
+        self._failures, self._last_failure = 0, ""  #: callbacks that raised
+        self._told: Counter[str] = Counter()  #: what the last report said of crashes and failed completions
         self._loaded: answerers.Loaded | None = None
         self._worker: Worker | None = None
         self._input_subscriptions: list = []
@@ -291,7 +292,7 @@ class AmodalNode(LifecycleNodeMixin, Node):
 
     def note_failure(self, error: Exception) -> None:
         """A callback raised; for `NodeExecutor`."""
-        self._failures += 1
+        self._failures, self._last_failure = self._failures + 1, f"{type(error).__name__}: {error}"
         if not self._ending.is_set():
             text = "".join(traceback.format_exception(error)).strip()
             self._log.warn(f"failure.{type(error).__name__}", f"a callback failed, the node goes on: {text}")
@@ -313,6 +314,15 @@ class AmodalNode(LifecycleNodeMixin, Node):
         worker, loaded = self._worker, self._loaded
         stamp = worker.answered_stamp if worker else None
         now = time.monotonic()
+        figures = loaded.answerer.diagnostics() if loaded else {}
+        crashes = {
+            "callbacks": (self._failures, self._last_failure),
+            "worker": (worker.crashes, worker.last_crash) if worker else (0, ""),
+            "live": (int(figures.get("worker.crashes", 0)), str(figures.get("last_error", ""))),
+        }
+        counts_now = Counter({name: count for name, (count, _) in crashes.items()})
+        counts_now["completions"] = int(figures.get("completions.failed", 0))
+        fresh, self._told = counts_now - self._told, counts_now
         return Snapshot(
             state=self._state_machine.current_state[1],
             counts=counts,
@@ -330,7 +340,12 @@ class AmodalNode(LifecycleNodeMixin, Node):
             model=loaded.answerer.name if loaded else self._settings.model,
             device=loaded.device if loaded else "none",
             memory=loaded.memory() if loaded else 0,
-            answerer=loaded.answerer.diagnostics() if loaded else {},
+            answerer=figures,
+            busy=worker.busy() if worker else 0.0,
+            allowed=0.0 if self._settings.live else self._settings.frame_budget,
+            crashes=sum(fresh[name] for name in crashes),
+            failures=fresh["completions"],
+            last_crash=next((text for name, (_, text) in crashes.items() if fresh[name]), ""),
         )
 
 

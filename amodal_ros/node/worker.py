@@ -93,8 +93,10 @@ class Worker(threading.Thread):
                 self._seconds.append(time.monotonic() - started)
             except BadInput as error:
                 self._intake.drop(error.reason, str(error))
-            except Exception as error:  # whatever a frame does, the next one is answered
+            except BaseException as error:  # whatever a frame does, the next one is answered
                 self._intake.drop("failed", f"the answer failed: {type(error).__name__}: {error}")
+                if not isinstance(error, Exception):
+                    raise
             finally:
                 self._since = None
 
