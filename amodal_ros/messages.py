@@ -43,3 +43,15 @@ def nanoseconds(time: Any) -> int:
 def age(array: Any, instance: Any) -> float:
     """Seconds between the image of an AmodalInstanceArray and the image that one of its amodal shapes rests on."""
     return (nanoseconds(array.header.stamp) - nanoseconds(instance.inferred_at)) / 1e9
+
+
+def stamp_text(stamp: int | None) -> str:
+    """Nanoseconds as seconds with every digit, which a float would not keep; ``"none"`` for None.
+
+    >>> stamp_text(1_700_000_000_600_000_000)
+    '1700000000.600000000'
+    """
+    if stamp is None:
+        return "none"
+    seconds, rest = divmod(stamp, 1_000_000_000)
+    return f"{seconds}.{rest:09d}"

@@ -240,13 +240,13 @@ def test_bad_values_at_start_name_the_parameter(ros, name, value):
 
 
 def test_qos_of_endpoints_and_overrides():
-    override = {"qos_overrides./image.subscription.reliability": "reliable"}
+    override = {"qos_overrides./image.subscription.reliability": "best_effort"}
     with graph(**override) as (node, _peer):
         (image,) = node.get_subscriptions_info_by_topic("/image")
         (mask,) = node.get_subscriptions_info_by_topic("/instance_mask")
         (instances,) = node.get_publishers_info_by_topic("/amodal_node/instances")
-    assert image.qos_profile.reliability == ReliabilityPolicy.RELIABLE  # as overridden
-    assert mask.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
+    assert image.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT  # as overridden
+    assert mask.qos_profile.reliability == ReliabilityPolicy.RELIABLE  # as offered
     assert instances.qos_profile.reliability == ReliabilityPolicy.RELIABLE
 
 

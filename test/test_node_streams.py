@@ -146,6 +146,7 @@ def test_a_restarted_publisher_is_heard():
         peer.ask(SECOND)
         peer.destroy_publisher(peer.image)
         peer.destroy_publisher(peer.mask)
+        peer.wait(lambda: not any(map(node.count_publishers, ("/image", "/instance_mask"))), "the first have gone")
         with peer_of(node) as again:
             connected(again)
             again.ask(2 * SECOND)

@@ -29,7 +29,6 @@ ANSWERS_TOPIC = f"/{NODE}/instances"
 DIAGNOSTICS_TOPIC = "/diagnostics"
 START_DEADLINE = 120.0  # seconds for the node to be ready: a large model loads slowly
 SETTLE_DEADLINE = 60.0  # seconds beyond the bag's own for the player's start, the last answer, the final counters
-INPUT_DEPTH = 20  # images; so that what the node drops is told by its counters, and not lost before it looks
 IDLE = ("unconfigured", "inactive")  # lifecycle states of a node that failed to start
 IDLE_REPORTS = 5  # a starting node passes through these states in much less than as many reports (seconds)
 STOP_DEADLINE = 15.0  # seconds for the node to end when asked to
@@ -92,7 +91,7 @@ def replay(bag: Path, topics: Topics, model: str, parameters: Sequence[str], out
         total, seconds = reader.counts[topics.image], reader.duration
         offered = {topic: offered_qos(reader.qos(topic)).reliability for topic in topics.played}
     _carry_large_images()
-    answers, node_command = out / "answers", _node_command(topics, offered, model, parameters)
+    answers, node_command = out / "answers", _node_command(topics, model, parameters)
     with (
         BagWriter(answers) as writer,
         _Listener(writer, recorded, offered) as listener,
@@ -122,13 +121,10 @@ def _carry_large_images() -> None:
         os.environ[names[old]] = str(shared_file("config", "fastdds.xml"))
 
 
-def _node_command(topics: Topics, offered: Reliability, model: str, parameters: Sequence[str]) -> list[str]:
+def _node_command(topics: Topics, model: str, parameters: Sequence[str]) -> list[str]:
     command = [sys.executable, "-m", "amodal_ros.node.main", "--ros-args"]
     command += ["-r", f"image:={topics.image}", "-r", f"instance_mask:={topics.labels}"]
     given = [f"model:={model}", f"image_transport:={'compressed' if topics.compressed else 'raw'}"]
-    for topic in (topics.image, topics.labels):
-        given.append(f"qos_overrides.{topic}.subscription.reliability:={offered[topic].name.lower()}")
-        given.append(f"qos_overrides.{topic}.subscription.depth:={INPUT_DEPTH}")
     for parameter in [*given, *parameters]:
         command += ["-p", parameter]
     return command

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
+from amodal_ros.messages import stamp_text
+from amodal_ros.node.inputs import Input
 from amodal_ros.node.intake import Count
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -14,6 +16,10 @@ OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.E
 SILENT = 2.0
 #: A frame that is worked on for longer than this, and than it may, is a worker that does not answer (seconds).
 STUCK = 1.0
+#: Lost messages are worth a warning from so many on since the last report, and from this share of all.
+MANY = (2, 0.1)
+#: Before so many pairs, label maps may be of images from before the node listened.
+SETTLED = 10
 #: Drops for these reasons are the price of staying current, not faults.
 HARMLESS = frozenset({"skipped", "late", "superseded", "inactive"})
 
@@ -28,6 +34,7 @@ class Snapshot:
         silence: seconds since each open topic's last message.
         newest: each open topic's newest stamp, nanoseconds.
         unpaired: seconds since the last complete pair.
+        topics: names as the user gave them; `inputs`, while the node is active, tells what is subscribed to.
         objects: objects by source in the latest answer.
         staleness: age of the latest answered image in ROS time, seconds; None before the first.
         timings: (median, 95th percentile) seconds per stage.
@@ -46,7 +53,7 @@ class Snapshot:
     newest: Mapping[str, int | None]
     unpaired: float
     topics: Mapping[str, str]
-    qos_incompatible: Mapping[str, int]
+    inputs: Mapping[str, Input]
     time_jumps: int
     objects: Mapping[str, int]
     staleness: float | None
@@ -62,36 +69,77 @@ class Snapshot:
     last_crash: str = ""
 
 
-def statuses(name: str, now: Snapshot) -> list[DiagnosticStatus]:
-    """The statuses ``inputs``, ``answers`` and ``model`` of the node called `name`."""
-    return [_inputs(name, now), _answers(name, now), _model(name, now)]
+def statuses(name: str, now: Snapshot, complaints: Mapping[str, str]) -> list[DiagnosticStatus]:
+    """The statuses ``inputs``, ``answers`` and ``model`` of the node called `name`.
+
+    Args:
+        complaints: from `input_complaints`.
+    """
+    return [_inputs(name, now, complaints), _answers(name, now), _model(name, now)]
 
 
-def _inputs(name: str, now: Snapshot) -> DiagnosticStatus:
+def input_complaints(now: Snapshot) -> dict[str, str]:
+    """What is wrong with the inputs, by subject, each with what to do about it."""
+    if now.state != "active":
+        return {}
+    found = {}
+    for topic, source in now.inputs.items():
+        received, lost = _since(now, topic, "received"), _since(now, topic, "lost")
+        silent = now.silence.get(topic, 0.0)
+        if _many(lost, lost + received):
+            found[f"lost.{topic}"] = (
+                f"{lost} of {lost + received} messages on {source.topic} were lost on their way: {source.remedy()}"
+            )
+        elif silent > SILENT:
+            found[f"silent.{topic}"] = f"no {topic} on {source.topic} for {silent:.1f} s: {source.why_silent()}"
+    if not found and now.unpaired > SILENT:
+        stamps = ", ".join(f"{topic} {stamp_text(stamp)}" for topic, stamp in now.newest.items())
+        found["unpaired"] = f"stamps never match for {now.unpaired:.1f} s; newest: {stamps}"
+    return found or _orphans(now)
+
+
+def _orphans(now: Snapshot) -> dict[str, str]:
+    """Label maps without an image: a segmenter had it, so it was lost on its way here. Not every middleware tells."""
+    found = {}
+    for topic in now.inputs.keys() - {"image"}:
+        received, before = _since(now, topic, "received"), now.before[topic]
+        alone = sum(now.counts[topic].dropped[r] - before.dropped[r] for r in ("skipped", "unpaired"))
+        if before.used > SETTLED and _many(alone, received):
+            found[f"alone.{topic}"] = (
+                f"{alone} of {received} messages on {now.inputs[topic].topic} found no image of their stamp: "
+                f"is {now.inputs['image'].topic} what the segmenter sees, and not thinned out? If so, images were lost "
+                f"on their way: {now.inputs['image'].remedy()}"
+            )
+    return found
+
+
+def _since(now: Snapshot, topic: str, figure: str) -> int:
+    """By how much a count has grown since the last report."""
+    return getattr(now.counts[topic], figure) - getattr(now.before[topic], figure)
+
+
+def _many(part: int, whole: int) -> bool:
+    return part >= MANY[0] and part >= MANY[1] * whole
+
+
+def _inputs(name: str, now: Snapshot, complaints: Mapping[str, str]) -> DiagnosticStatus:
     values: dict[str, object] = {}
     for topic, count in now.counts.items():
-        values[f"{topic}.topic"] = now.topics[topic]
-        values[f"{topic}.hz"] = f"{(count.received - now.before[topic].received) / now.seconds:.2f}"
+        source = now.inputs.get(topic)
+        values[f"{topic}.topic"] = source.topic if source else now.topics[topic]
+        values[f"{topic}.hz"] = f"{_since(now, topic, 'received') / now.seconds:.2f}"
         values[f"{topic}.received"] = count.received
+        values[f"{topic}.lost"] = count.lost
         values[f"{topic}.waiting"] = count.waiting
-        values[f"{topic}.qos_incompatible"] = now.qos_incompatible.get(topic, 0)
+        values[f"{topic}.qos_incompatible"] = source.incompatible if source else 0
         if topic in now.silence:
             values[f"{topic}.silent_s"] = f"{now.silence[topic]:.1f}"
         if topic != "image":
             values[f"{topic}.paired"] = count.used
             values |= {f"{topic}.dropped.{reason}": n for reason, n in sorted(count.dropped.items())}
     values["time_jumps"] = now.time_jumps
-    silent = [topic for topic, seconds in now.silence.items() if seconds > SILENT]
-    if now.state != "active":
-        level, message = OK, now.state
-    elif silent:
-        level, message = WARN, "; ".join(f"no {t} on {now.topics[t]} for {now.silence[t]:.1f} s" for t in silent)
-    elif now.unpaired > SILENT:
-        stamps = ", ".join(f"{t} {'none' if s is None else f'{s / 1e9:.9f}'}" for t, s in now.newest.items())
-        level, message = WARN, f"stamps never match for {now.unpaired:.1f} s; newest: {stamps}"
-    else:
-        level, message = OK, "receiving"
-    return _status(f"{name}: inputs", level, message, values)
+    message = "; ".join(complaints.values()) or ("receiving" if now.state == "active" else now.state)
+    return _status(f"{name}: inputs", WARN if complaints else OK, message, values)
 
 
 def _answers(name: str, now: Snapshot) -> DiagnosticStatus:

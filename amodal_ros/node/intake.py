@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from amodal_ros.messages import stamp_text
 from amodal_ros.node.pairing import Pair, Pairer
 
 #: Complete pairs that may wait for the worker, however fast it is.
@@ -21,11 +22,13 @@ class Count:
 
     Attributes:
         used: images: answered; the other topics: paired with an image.
+        lost: sent but never received, as far as the middleware tells.
         dropped: by reason.
     """
 
     received: int = 0
     used: int = 0
+    lost: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -100,6 +103,11 @@ class Intake:
                 self._lock.notify_all()
         self._flush()
 
+    def lose(self, topic: str, count: int) -> None:
+        """The middleware says that so many messages will never come."""
+        with self._lock:
+            self._counts[topic].lost += count
+
     def expire(self) -> None:
         """Drop what has waited too long; for a timer, so that a topic that fell silent is noticed."""
         with self._lock:
@@ -140,7 +148,7 @@ class Intake:
     def counts(self) -> dict[str, Count]:
         """A consistent copy of the counts by topic."""
         with self._lock:
-            return {t: Count(c.received, c.used, Counter(c.dropped)) for t, c in self._counts.items()}
+            return {t: replace(c, dropped=Counter(c.dropped)) for t, c in self._counts.items()}
 
     def silence(self) -> dict[str, float]:
         """Seconds since the last message of each open topic (since the intake opened, if there was none)."""
@@ -175,9 +183,7 @@ class Intake:
 
     def _explain(self, topic: str, reason: str) -> str:
         if reason == "unpaired" and self._pairer is not None:
-            stamps = ", ".join(
-                f"{t} {'none yet' if s is None else f'{s / 1e9:.9f}'}" for t, s in self._pairer.newest.items()
-            )
+            stamps = ", ".join(f"{t} {stamp_text(s)}" for t, s in self._pairer.newest.items())
             return f"{topic}: no partner with its stamp came in time; newest stamps: {stamps}"
         if reason == "duplicate":
             return f"{topic}: two messages with one stamp"

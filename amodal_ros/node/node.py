@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from shutil import which
 from typing import Any
 
@@ -16,18 +16,17 @@ from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNodeMixin, LifecyclePublisher, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 
 from amodal_ros.messages import nanoseconds
 from amodal_ros.msg import AmodalInstanceArray
 from amodal_ros.node import answerers, parameters
-from amodal_ros.node.diagnostics import Snapshot, statuses
+from amodal_ros.node.diagnostics import Snapshot, input_complaints, statuses
+from amodal_ros.node.inputs import REVIEW_PERIOD, Input, places
 from amodal_ros.node.intake import Intake
 from amodal_ros.node.logs import Throttled
 from amodal_ros.node.messages import image_message, instances_message
@@ -66,27 +65,27 @@ class AmodalNode(LifecycleNodeMixin, Node):
         LifecycleNodeMixin.__init__(self, callback_group=self._transitions)
         self._change_state = self._service_change_state.callback
         self._service_change_state.callback = self._on_change_state
-        self._inputs = MutuallyExclusiveCallbackGroup()
+        self._input_group = MutuallyExclusiveCallbackGroup()
         self._settings = parameters.declare(self)
         self.add_on_set_parameters_callback(self._on_parameters)
         self._prepare = prepare
         self._log = Throttled(self.get_logger())
         self.intake = Intake(TOPICS, self._on_drop)  #: what came in and what became of it
         self._timings = Timings()
-        self._qos_incompatible: Counter[str] = Counter()
         self._ending = threading.Event()
         self._failures, self._last_failure = 0, ""  #: callbacks that raised
         self._told: Counter[str] = Counter()  #: what the last report said of crashes and failed completions
         self._loaded: answerers.Loaded | None = None
         self._worker: Worker | None = None
-        self._input_subscriptions: list = []
-        self._topic_names = {topic: self.resolve_topic_name(topic) for topic in TOPICS}
+        self._inputs: dict[str, Input] = {}
         self._instances: LifecyclePublisher[AmodalInstanceArray] | None = None
         self._overlay: LifecyclePublisher[Image] | None = None
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)  # timers go on when simulated time stands still
+        self._complaints: set[str] = set()  # of the last report: each is logged when it begins
         self._reported = (time.monotonic(), self.intake.counts())
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_timer(DIAGNOSTICS_PERIOD, self._report, callback_group=self._reports, clock=self._steady)
+        self.create_timer(REVIEW_PERIOD, self._review, callback_group=self._input_group, clock=self._steady)
         if self._settings.autostart:
             self._starter = self.create_timer(0.0, self._start, callback_group=self._transitions, clock=self._steady)
 
@@ -214,14 +213,12 @@ class AmodalNode(LifecycleNodeMixin, Node):
             self.intake, loaded, self._publish, self._show, lambda: self._settings, self._timings, self._log.warn
         )
         self._worker.start()
-        image_type = CompressedImage if settings.image_transport == "compressed" else Image
         for topic in topics:
-            self._subscribe(topic, image_type if topic == "image" else Image)
+            self._inputs[topic] = self._input(topic)
 
     def _fall_silent(self) -> None:
-        for subscription in self._input_subscriptions:
-            self.destroy_subscription(subscription)
-        self._input_subscriptions = []
+        for topic in list(self._inputs):
+            self._inputs.pop(topic).close()
         self.intake.close()
         if self._worker is not None:
             self._worker.interrupt()
@@ -243,29 +240,17 @@ class AmodalNode(LifecycleNodeMixin, Node):
 
     # --- topics ---------------------------------------------------------------------------------------------
 
-    def _subscribe(self, topic: str, kind: type) -> None:
-        def store(message: Image | CompressedImage) -> None:
+    def _input(self, topic: str) -> Input:
+        def take(message: Image | CompressedImage) -> None:
             self.intake.offer(topic, nanoseconds(message.header.stamp), message, len(message.data))
 
-        def incompatible(event: Any) -> None:
-            self._qos_incompatible[topic] += event.total_count_change
-            name = self._topic_names[topic]
-            self._log.warn(
-                f"qos.{topic}",
-                f"a publisher on {name} offers another {event.last_policy_kind.name} than requested: nothing can be "
-                f"received from it; see the parameters qos_overrides.{name}.subscription.*",
-            )
+        compressed = topic == "image" and self._settings.image_transport == "compressed"
+        where = places(self.resolve_topic_name(topic), compressed)
+        return Input(self, where, take, partial(self.intake.lose, topic), self._input_group, self._log.warn)
 
-        subscription = self.create_subscription(
-            kind,
-            topic,
-            store,
-            _qos("best_effort", 5),
-            callback_group=self._inputs,
-            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=incompatible),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
-        self._input_subscriptions.append(subscription)
+    def _review(self) -> None:
+        for source in list(self._inputs.values()):
+            source.review()
 
     def _publish(self, image: Image, frame: Frame, answers: list[Answer]) -> None:
         loaded, publisher = self._loaded, self._instances
@@ -283,7 +268,7 @@ class AmodalNode(LifecycleNodeMixin, Node):
     def _on_parameters(self, changes: list[Parameter]) -> SetParametersResult:
         values = {p.name: p.value for p in changes if p.name in parameters.OPTIONS}
         try:
-            self._settings = parameters.changed(self._settings, values, bool(self._input_subscriptions))
+            self._settings = parameters.changed(self._settings, values, bool(self._inputs))
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
@@ -306,7 +291,12 @@ class AmodalNode(LifecycleNodeMixin, Node):
         self.intake.expire()
         now, counts = time.monotonic(), self.intake.counts()
         before, self._reported = self._reported, (now, counts)
-        message = DiagnosticArray(status=statuses(self.get_name(), self._snapshot(counts, *before)))
+        snapshot = self._snapshot(counts, *before)
+        complaints = input_complaints(snapshot)
+        for subject in complaints.keys() - self._complaints:
+            self._log.warn(subject, complaints[subject])
+        self._complaints = set(complaints)
+        message = DiagnosticArray(status=statuses(self.get_name(), snapshot, complaints))
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
 
@@ -331,8 +321,8 @@ class AmodalNode(LifecycleNodeMixin, Node):
             silence=self.intake.silence(),
             newest=self.intake.newest(),
             unpaired=now - self.intake.last_pair,
-            topics=self._topic_names,
-            qos_incompatible=self._qos_incompatible,
+            topics={topic: self.resolve_topic_name(topic) for topic in TOPICS},
+            inputs=dict(self._inputs),
             time_jumps=worker.time_jumps if worker else 0,
             objects=worker.objects if worker else {},
             staleness=(self.get_clock().now().nanoseconds - stamp) / 1e9 if stamp is not None else None,
