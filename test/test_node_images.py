@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 from array import array
 from types import SimpleNamespace
@@ -69,7 +70,15 @@ def test_rgb8_and_labels_are_views():
 
 @pytest.mark.parametrize(
     ("encoding", "dtype"),
-    [("mono8", "u1"), ("8UC1", "u1"), ("mono16", "u2"), ("16UC1", "u2"), ("32SC1", "i4")],
+    [
+        ("mono8", "u1"),
+        ("8UC1", "u1"),
+        ("mono16", "u2"),
+        ("16UC1", "u2"),
+        ("32SC1", "i4"),
+        ("16SC1", "i2"),
+        ("32UC1", "u4"),
+    ],
 )
 @pytest.mark.parametrize("big", [False, True])
 def test_label_maps(encoding, dtype, big):
@@ -94,10 +103,105 @@ def test_compressed():
             rgb_of(SimpleNamespace(format="jpeg", data=data))
 
 
+MOSAICS = {"rggb": "RGGB", "bggr": "BGGR", "gbrg": "GBRG", "grbg": "GRBG"}
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("pattern", MOSAICS)
+@pytest.mark.parametrize("big", [False, True])
+def test_every_bayer_pattern_gives_its_colour(pattern, bits, big):
+    colour = {"R": 200, "G": 100, "B": 40}
+    tile = np.array([colour[letter] for letter in MOSAICS[pattern]]).reshape(2, 2)
+    mosaic = np.tile(tile, (4, 5)).astype(f"u{bits // 8}") << (bits - 8)
+    rgb = rgb_of(message(mosaic, f"bayer_{pattern}{bits}", padding=2, big=big))
+    assert rgb.dtype == np.uint8 and (rgb[2:-2, 2:-2] == (200, 100, 40)).all()
+
+
+def yuv_of(rgb) -> tuple[int, int, int]:
+    """BT.601 with 8-bit offsets, as video has it."""
+    red, green, blue = (channel / 255 for channel in rgb)
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    return round(16 + 219 * luma), round(128 + 224 * (blue - luma) / 1.772), round(128 + 224 * (red - luma) / 1.402)
+
+
+@pytest.mark.parametrize("encoding", ["yuv422", "uyvy", "yuv422_yuy2", "yuyv", "nv12", "nv21"])
+def test_video_encodings_give_their_colour(encoding):
+    y, u, v = yuv_of((200, 60, 90))
+    height, width = 4, 6
+    if encoding in ("nv12", "nv21"):
+        pair = (u, v) if encoding == "nv12" else (v, u)
+        rows = np.vstack([np.full((height, width), y), np.tile(pair, (height // 2, width // 2))])
+    else:
+        quad = (y, u, y, v) if encoding in ("yuv422_yuy2", "yuyv") else (u, y, v, y)
+        rows = np.tile(quad, (height, width // 2))
+    packed = message(rows.astype(np.uint8), encoding, padding=3)
+    packed.height, packed.width = height, width
+    rgb = rgb_of(packed)
+    assert rgb.shape == (height, width, 3) and np.abs(rgb.astype(int) - (200, 60, 90)).max() <= 3
+    packed.width = 5
+    with pytest.raises(BadInput, match="even sides, got 5x4"):
+        rgb_of(packed)
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+@pytest.mark.parametrize("big", [False, True])
+def test_deep_words_are_scaled_from_the_depth_they_use(bits, big):
+    deep = RGB.astype(np.uint16) << (bits - 8)
+    deep[0, 0] = (1 << bits) - 1
+    expected = (deep >> (bits - 8)).astype(np.uint8)
+    assert np.array_equal(rgb_of(message(deep, "rgb16", big=big)), expected)
+    assert np.array_equal(rgb_of(message(deep[..., ::-1], "bgr16", big=big)), expected)
+    assert np.array_equal(rgb_of(message(deep[..., ::-1], "16UC3", 4, big)), expected)
+    assert np.array_equal(rgb_of(message(deep[..., 0], "mono16", big=big))[..., 1], expected[..., 0])
+
+
+def test_unnamed_channels_with_alpha():
+    assert np.array_equal(rgb_of(message(ALPHA[..., [2, 1, 0, 3]], "8UC4")), RGB)
+
+
+def packed(name: str, suffix: str, pixels: np.ndarray, header: bytes = b"") -> SimpleNamespace:
+    return SimpleNamespace(format=name, data=array("B", header + cv2.imencode(suffix, pixels)[1].tobytes()))
+
+
+def test_compressed_label_maps():
+    ids = np.array([[0, 1, 300], [7, 7, 65535]], np.uint16)
+    assert np.array_equal(labels_of(packed("16UC1; png compressed ", ".png", ids)), ids)
+    assert np.array_equal(labels_of(packed("png", ".png", ids.astype(np.uint8))), ids.astype(np.uint8))
+    for bad, text in [
+        (packed("jpeg", ".jpg", ids.astype(np.uint8)), "lossless format such as png, got a JPEG"),
+        (packed("png", ".png", RGB), "one channel of ids, got a picture of 3 channels"),
+        (SimpleNamespace(format="png", data=b"\x89PNG broken"), "are no image"),
+        (message(RGB, "rgb8"), "mono8, .* whose pixels are ids, got 'rgb8'"),
+        (message(np.array([[2**31]], np.uint32), "32UC1"), "below 2147483648, got 2147483648"),
+    ]:
+        with pytest.raises(BadInput, match=text) as error:
+            labels_of(bad)
+        assert error.value.reason == "bad_mask"
+
+
+def test_compressed_depth_of_both_kinds():
+    millimetres = np.array([[1500, 0, 400]], np.uint16)
+    for data in (
+        packed("16UC1; compressedDepth png", ".png", millimetres, bytes(12)),
+        packed("16UC1; png compressed ", ".png", millimetres),
+    ):
+        assert np.allclose(depth_of(data), [[1.5, 0.0, 0.4]])
+    # As image_transport's plugin quantises metres: value = a / depth + b, a = z (z + 1), b = 1 - a / max, 0 is NaN.
+    metres, z, furthest = np.array([[0.8, 2.5, np.nan]], np.float32), 100.0, 10.0
+    a = z * (z + 1)
+    b = 1 - a / furthest
+    values = np.nan_to_num(a / metres + b, nan=0.0).astype(np.uint16)
+    header = struct.pack("<iff", 0, a, b)
+    depth = depth_of(packed("32FC1; compressedDepth png", ".png", values, header))
+    assert np.allclose(depth, metres, atol=0.01, equal_nan=True) and depth.dtype == np.float32
+    with pytest.raises(BadInput, match="got '32FC1; compressedDepth rvl'"):
+        depth_of(SimpleNamespace(format="32FC1; compressedDepth rvl", data=header + bytes(40)))
+
+
 def test_exotic_encodings_name_cv_bridge(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv_bridge", None)  # as where it is not installed
-    with pytest.raises(BadInput, match="cv_bridge to convert 'bayer_rggb8'") as error:
-        rgb_of(message(RGB[..., 0], "bayer_rggb8"))
+    with pytest.raises(BadInput, match="cv_bridge to convert 'yuv999'") as error:
+        rgb_of(message(RGB[..., 0], "yuv999"))
     assert error.value.reason == "bad_image"
 
 

@@ -59,7 +59,7 @@ def node_process(*parameters: str):
 
 @pytest.mark.parametrize(
     "arguments",
-    [("640", "480", "15", "45"), ("1242", "375", "10", "30")],
+    [("640", "480", "15", "45"), ("1242", "375", "10", "30"), ("640", "480", "15", "30", "compressed")],
     ids=lambda words: "-".join(words),
 )
 def test_a_camera_in_another_process_loses_nothing(arguments, monkeypatch):

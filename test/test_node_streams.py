@@ -39,7 +39,7 @@ def negative() -> np.ndarray:
 
 BAD = {
     "another size": ("size_mismatch", image, lambda s: labels(s, two_objects()[:-2])),
-    "unknown image encoding": ("bad_image", lambda s: image(s, GREY, "yuv422_yuy2"), labels),
+    "unknown image encoding": ("bad_image", lambda s: image(s, GREY, "yuv999"), labels),
     "unknown mask encoding": ("bad_mask", image, lambda s: labels(s, GREY.astype(np.float32), "32FC1")),
     "short image": ("bad_image", lambda s: short(image(s)), labels),
     "short mask": ("bad_mask", image, lambda s: short(labels(s))),
