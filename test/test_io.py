@@ -372,12 +372,13 @@ def test_complete_takes_a_palette_label_map_by_its_indices(tmp_path):
     assert [row["id"] for row in complete(tmp_path, "--labels", str(path))] == [1, 2, 7]
 
 
-def test_complete_knows_cityscapes_and_stuff_can_hide(tmp_path):
+def test_complete_knows_cityscapes_and_stuff_can_hide(tmp_path, capsys):
     labels = np.zeros((6, 8), np.uint16)
     labels[1:4, 1:3], labels[1:4, 4:6] = 26000, 26000  # a car on both sides of
     labels[:, 3] = 17  # a pole
     Image.fromarray(labels).save(tmp_path / "labels.png")
     (car,) = complete(tmp_path, "--labels", str(tmp_path / "labels.png"), "--label-divisor", "1000")
+    assert "labels.png: no objects, but they can hide: 17" in capsys.readouterr().err
     assert car["id"] == 26000 and car["source"] == "GEOMETRIC" and car["occlusion_ratio"] == pytest.approx(0.2)
 
 

@@ -169,6 +169,7 @@ def test_a_copied_cache_is_found(hub, profile, tmp_path, main):
         (["model.bf16.safetensors", "config.json"], ["model.bf16.safetensors"], "bf16"),
         (["model.fp16.safetensors", "model.fp32.safetensors"], ["model.fp32.safetensors"], "fp32"),
         (["model.safetensors", "model.non_ema.safetensors"], ["model.safetensors"], None),
+        (["model.non_ema.safetensors"], ["model.non_ema.safetensors"], "non_ema"),
         (["model-00001-of-00001.bf16.safetensors"], ["model-00001-of-00001.bf16.safetensors"], "bf16"),
         (["model.safetensors", "model.fp16.safetensors"], ["model.safetensors"], None),
         (["model.fp16.safetensors", "config.json"], ["model.fp16.safetensors"], "fp16"),

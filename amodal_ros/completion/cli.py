@@ -120,6 +120,9 @@ def read_objects(args: argparse.Namespace, shape: tuple[int, int]) -> tuple[list
         labelled = cut_labels(labels, args.label_divisor, args.ignore_labels)
     except LabelError as error:
         raise ValueError(f"{args.labels}: {error}") from None
+    if labelled.stuff:
+        ids = ", ".join(map(str, labelled.stuff_ids))
+        print(f"{args.labels}: no objects, but they can hide: {ids}", file=sys.stderr)
     if labels.dtype == np.uint8 and any(instance.id == VOID for instance in labelled.instances):
         print(f"{args.labels}: {VOID} is taken for an object; if it is void, say --ignore-labels 255", file=sys.stderr)
     return list(labelled.instances), [*labelled.stuff, *context]

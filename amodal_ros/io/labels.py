@@ -40,10 +40,12 @@ class Labelled:
     Attributes:
         instances: the objects, in ascending order of id.
         stuff: one mask per value that is labelled and no object: it is not completed, but it can hide objects.
+        stuff_ids: their values.
     """
 
     instances: tuple[Instance, ...]
     stuff: tuple[MaskRegion, ...] = ()
+    stuff_ids: tuple[int, ...] = ()
 
 
 def read_labels(path: Path | str, shape: tuple[int, int] | None = None, colours_are_ids: bool = False) -> np.ndarray:
@@ -117,7 +119,7 @@ def cut_labels(
             hiding.append(region)
         else:
             instances.append(Instance(value, region, name))
-    return Labelled(tuple(instances), tuple(hiding))
+    return Labelled(tuple(instances), tuple(hiding), tuple(ids[stuff].tolist()))
 
 
 def _is_stuff(ids: np.ndarray, divisor: int) -> np.ndarray:

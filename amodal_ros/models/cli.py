@@ -88,7 +88,7 @@ def _check(args: argparse.Namespace) -> int:
 def _fix(profile: Profile, model: str) -> str:
     if any(map(is_hub_id, profile.places.values())):
         return f"`amodal models download {model}` fetches what is missing"
-    return "complete the folder from where it came"
+    return "complete the folder from where it came, or change what the line names"
 
 
 def _download(args: argparse.Namespace) -> int:

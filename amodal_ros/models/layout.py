@@ -113,7 +113,8 @@ def family_of(folder: Path) -> str:
 
 
 def weight_files(names: Iterable[str], prefer_half: bool = False) -> tuple[list[str], str | None]:
-    """Which of a component's files are its weights, and their variant: None for plain ones, or one of `FULL`, `HALF`.
+    """Which of a component's files are its weights, and their variant: None for plain ones, one of `FULL` or `HALF`, or
+    what else there is, if it is all there is.
 
     Args:
         prefer_half: take the half-precision files where both are there; otherwise the full ones.
@@ -122,7 +123,8 @@ def weight_files(names: Iterable[str], prefer_half: bool = False) -> tuple[list[
     for match in filter(None, map(_WEIGHTS.fullmatch, sorted(names))):
         found.setdefault(match[1] or match[2], []).append(match.string)
     order = (*HALF, *FULL) if prefer_half else (*FULL, *HALF)
-    variant = next((variant for variant in order if variant in found), None)
+    only = next(iter(found)) if len(found) == 1 else None
+    variant = next((variant for variant in order if variant in found), only)
     return found.get(variant, []), variant
 
 

@@ -109,11 +109,14 @@ def _tensors(path: Path) -> dict[str, torch.Tensor]:
     Raises:
         ModelError: the file holds something else, is broken, or wants to run code.
     """
+    mapped = zipfile.is_zipfile(path)  # the older format is a bare pickle, and read whole
+    with path.open("rb") as stream:
+        if not mapped and stream.read(1) != b"\x80":
+            raise ModelError(f"{path}: expected a checkpoint of tensors, got another kind of file")
     try:
-        mapped = zipfile.is_zipfile(path)  # the older format is read whole
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except Exception as error:  # broken pickles raise many kinds
-        raise ModelError(f"{path}: expected a checkpoint of tensors (corrupt? {first_line(error)})") from None
+    except Exception:  # broken pickles raise many kinds, with pages of advice
+        raise ModelError(f"{path}: expected a checkpoint of tensors; it is corrupt, or wants to run code") from None
     if not isinstance(state, dict) or "image_encoder.pos_embed" not in state:
         raise ModelError(
             f"{path}: expected a Segment Anything checkpoint such as sam_vit_h_4b8939.pth; those of MobileSAM, "
