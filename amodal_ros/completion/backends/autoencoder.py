@@ -71,13 +71,13 @@ class Autoencoder:
         encoded = self.vae.encode(images.to(self.vae.device, self.vae.dtype))
         latents = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents
         mean, std = _statistics(self.vae, latents)
-        return (latents - mean) * (self.vae.config.scaling_factor / std)
+        return (latents - mean) * self.vae.config.scaling_factor / std
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """D(z), images clipped to [-1, 1]; NaN where they overflow."""
         latents = latents.to(self.decoder.dtype)
         mean, std = _statistics(self.decoder, latents)
-        latents = latents * (std / self.decoder.config.scaling_factor) + mean
+        latents = latents * std / self.decoder.config.scaling_factor + mean
         sample = self.decoder.decode(latents).sample
         return sample.masked_fill(~torch.isfinite(sample), torch.nan).clamp(-1, 1)
 
