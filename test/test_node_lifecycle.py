@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 
@@ -18,6 +19,7 @@ from ros_graph import Scripted, connected, graph, stamp_message  # noqa: E402
 
 from amodal_ros.node.answerers import Loaded  # noqa: E402
 from amodal_ros.node.node import AmodalNode  # noqa: E402
+from amodal_ros.node.parameters import OPTIONS  # noqa: E402
 
 SECOND = 1_000_000_000
 PROMPT = 0.5  # seconds within which services answer whatever the model does
@@ -237,6 +239,58 @@ def test_what_the_model_is_built_from_cannot_change_while_active():
 def test_bad_values_at_start_name_the_parameter(ros, name, value):
     with pytest.raises(ValueError, match=name):
         AmodalNode(context=ros, parameter_overrides=[Parameter(name, value=value)])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("pair_slop", 0, "pair_slop: expected a number with a decimal point, got 0; write 0.0"),
+        ("device", 0, "device: expected text, got 0; write '0', with quotes"),
+        ("max_objects", 2.5, "max_objects: expected a whole number, got 2.5"),
+        ("live", "yes", "live: expected true or false, got 'yes'"),
+        ("class_names", [1, 2], "class_names: expected a list of text"),
+    ],
+)
+def test_values_of_another_type_say_what_to_write(ros, name, value, text):
+    with pytest.raises(ValueError, match=re.escape(text)):
+        AmodalNode(context=ros, parameter_overrides=[Parameter(name, value=value)])
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_an_empty_list_at_start_is_no_traceback(ros, name):
+    given = [Parameter(name, Parameter.Type.NOT_SET)]  # as `-p name:=[]` arrives
+    options = {"context": ros, "parameter_overrides": given}
+    if name == "class_names":
+        node = AmodalNode(**options)
+        assert node.get_parameter(name).value == [""]
+        node.destroy_node()
+    else:
+        with pytest.raises(ValueError, match=f"{name}: expected .*, got an empty list"):
+            AmodalNode(**options)
+
+
+def test_yaml_reads_a_bare_off_as_false(ros):
+    node = AmodalNode(context=ros, parameter_overrides=[Parameter("occluders", value=False)])
+    assert node.get_parameter("occluders").value == "off"
+    node.destroy_node()
+
+
+def test_present_values_may_be_set_again_while_active_and_nothing_changes_while_the_model_loads():
+    loading, go_on = threading.Event(), threading.Event()
+
+    def load():
+        loading.set()
+        assert go_on.wait(10)
+        return Loaded(Scripted())
+
+    with graph(prepare=lambda settings, current: load, active=False) as (_, peer):
+        assert loading.wait(10)
+        answer = peer.set("use_depth", True)
+        assert not answer.successful and "while the node is active" in answer.reason
+        go_on.set()
+        connected(peer)
+        for name in OPTIONS:
+            assert peer.set(name, peer.get(name)).successful, name
 
 
 def test_qos_of_endpoints_and_overrides():

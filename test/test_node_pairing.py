@@ -107,6 +107,14 @@ def test_a_jump_back_drops_the_time_before_and_marks_the_pair():
     assert [pair.jumped for pair in bench.pairs] == [False, False, True, False]
 
 
+def test_a_stamp_that_was_answered_is_a_duplicate():
+    bench = Bench()
+    for _ in range(3):
+        bench.add("image", 100)
+        bench.add("instance_mask", 100)
+    assert bench.stamps == [100] and Counter(bench.drops) == {(topic, "duplicate"): 2 for topic in TOPICS}
+
+
 def test_a_small_step_back_is_jitter():
     bench = Bench()
     bench.add("image", 300)

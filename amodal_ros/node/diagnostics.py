@@ -94,7 +94,10 @@ def input_complaints(now: Snapshot) -> dict[str, str]:
             found[f"silent.{topic}"] = f"no {topic} on {source.topic} for {silent:.1f} s: {source.why_silent()}"
     if not found and now.unpaired > SILENT:
         stamps = ", ".join(f"{topic} {stamp_text(stamp)}" for topic, stamp in now.newest.items())
-        found["unpaired"] = f"stamps never match for {now.unpaired:.1f} s; newest: {stamps}"
+        same = len(set(now.newest.values())) == 1
+        found["unpaired"] = (
+            f"stamps {'do not advance' if same else 'never match'} for {now.unpaired:.1f} s; newest: {stamps}"
+        )
     return found or _orphans(now)
 
 

@@ -69,6 +69,7 @@ class AmodalNode(LifecycleNodeMixin, Node):
         self._input_group = MutuallyExclusiveCallbackGroup()
         self._settings = parameters.declare(self)
         self.add_on_set_parameters_callback(self._on_parameters)
+        self.add_post_set_parameters_callback(self._after_parameters)
         self._prepare = prepare
         self._log = Throttled(self.get_logger())
         self.intake = Intake(TOPICS, self._on_drop)  #: what came in and what became of it
@@ -267,12 +268,19 @@ class AmodalNode(LifecycleNodeMixin, Node):
     # --- parameters -----------------------------------------------------------------------------------------
 
     def _on_parameters(self, changes: list[Parameter]) -> SetParametersResult:
-        values = {p.name: p.value for p in changes if p.name in parameters.OPTIONS}
         try:
-            self._settings = parameters.changed(self._settings, values, bool(self._inputs))
+            self._changed(changes, self._state_machine.current_state[1] in ("activating", "active"))
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
+
+    def _after_parameters(self, changes: list[Parameter]) -> None:
+        self._settings = self._changed(changes, active=False)
+
+    def _changed(self, changes: list[Parameter], active: bool) -> parameters.Settings:
+        return parameters.changed(
+            self._settings, {p.name: p.value for p in changes if p.name in parameters.OPTIONS}, active
+        )
 
     # --- telling --------------------------------------------------------------------------------------------
 

@@ -81,7 +81,7 @@ class Pairer:
         """
         self.expire(now)
         self._follow(topic, stamp)
-        if any(held.stamp == stamp for held in self._held[topic]):
+        if stamp == self._paired or any(held.stamp == stamp for held in self._held[topic]):
             self._drop(topic, "duplicate")
             return None
         if self._is_late(topic, stamp):

@@ -100,6 +100,10 @@ class Settings:
 OPTIONS = {option.name: option for option in dataclasses.fields(Settings)}
 
 
+#: A default's type -> what a value is called.
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number with a decimal point", str: "text"}
+
+
 def declare(node: Node) -> Settings:
     """Declare every parameter and read what the start gave.
 
@@ -108,12 +112,44 @@ def declare(node: Node) -> Settings:
     """
     values = {}
     for name, option in OPTIONS.items():
-        default = list(option.default) if isinstance(option.default, tuple) else option.default
+        # What was given is read whatever its type, so that one place says what was expected.
+        given = node.declare_parameter(name, _ros(option.default), ParameterDescriptor(dynamic_typing=True)).value
+        node.undeclare_parameter(name)
+        values[name] = checked(name, given)
         try:
-            values[name] = node.declare_parameter(name, default, _descriptor(option)).value
+            node.declare_parameter(name, _ros(values[name]), _descriptor(option), ignore_override=True)
         except Exception as error:  # rclpy's exceptions here share no base class
             raise ValueError(f"parameter {name}: {error}") from None
-    return _settings(Settings(), values)
+    return dataclasses.replace(Settings(), **values)
+
+
+def checked(name: str, value: Any) -> Any:
+    """A value as `Settings` has it.
+
+    Args:
+        value: as ROS or YAML gives it: None where the list was empty, which has no type.
+
+    Raises:
+        ValueError: another type than the parameter's; the message says what to write.
+    """
+    default = OPTIONS[name].default
+    if isinstance(default, tuple):
+        if value is None or len(value) == 0:
+            return default
+        if isinstance(value, str) or not all(isinstance(entry, str) for entry in value):
+            raise ValueError(f"{name}: expected a list of text, got {value!r}")
+        return tuple(value)
+    if value is False and "off" in OPTIONS[name].metadata["choices"]:
+        return "off"  # YAML's reading of the bare word
+    if type(value) is not type(default):
+        got = "an empty list" if value is None else repr(value)
+        hint = ""
+        if isinstance(default, float) and type(value) is int:
+            hint = f"; write {float(value)}"
+        elif isinstance(default, str) and isinstance(value, (int, float)):
+            hint = f"; write '{str(value).lower()}', with quotes"
+        raise ValueError(f"{name}: expected {_KINDS[type(default)]}, got {got}{hint}")
+    return value
 
 
 def changed(settings: Settings, values: dict[str, Any], active: bool) -> Settings:
@@ -122,16 +158,15 @@ def changed(settings: Settings, values: dict[str, Any], active: bool) -> Setting
     Raises:
         ValueError: a value cannot be used, or not while the node is active; the message says why.
     """
-    after = _settings(settings, values)
-    fixed = [name for name in values if not OPTIONS[name].metadata["live"]]
-    if active and fixed:
-        raise ValueError(f"{fixed[0]}: cannot change while the node is active; deactivate it first")
+    after = dataclasses.replace(settings, **{name: checked(name, value) for name, value in values.items()})
+    for name in values:
+        if active and not OPTIONS[name].metadata["live"] and getattr(after, name) != getattr(settings, name):
+            raise ValueError(f"{name}: cannot change while the node is active; deactivate it first")
     return after
 
 
-def _settings(settings: Settings, values: dict[str, Any]) -> Settings:
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    return dataclasses.replace(settings, **values)
+def _ros(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _descriptor(option: dataclasses.Field) -> ParameterDescriptor:
