@@ -24,7 +24,7 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from amodal_ros.node.launching import large_images, share
+from amodal_ros.node.fastdds import large_images, share
 
 #: argument -> (default, description); None: must be given
 ARGUMENTS = {

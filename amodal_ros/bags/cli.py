@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -136,9 +137,11 @@ def _dataset(name: str, root: str, options: list[str], skip_bad: bool) -> Datase
 def _play(args: argparse.Namespace) -> int:
     try:
         from amodal_ros.bags.play import play
+        from amodal_ros.node.fastdds import large_images
     except ImportError as error:
         print(f"amodal bag play needs ROS 2 (rclpy): {error}", file=sys.stderr)
         return 1
+    os.environ.update(large_images())
     played = play(args.bag, args.rate, args.loop, args.clock, args.topics, args.wait_for)
     print(
         f"{args.bag}: {played.messages} messages in {played.seconds:.2f} s, "

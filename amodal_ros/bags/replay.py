@@ -22,7 +22,7 @@ from amodal_ros.bags.make import CAMERA_TOPIC, COMPRESSED_TOPIC, IMAGE_TOPIC, LA
 from amodal_ros.bags.messages import INSTANCES, typestore
 from amodal_ros.bags.play import offered_qos
 from amodal_ros.bags.record import Recorder, Reliability
-from amodal_ros.bags.share import shared_file
+from amodal_ros.node.fastdds import large_images
 
 NODE = "amodal_node"
 ANSWERS_TOPIC = f"/{NODE}/instances"
@@ -90,7 +90,7 @@ def replay(bag: Path, topics: Topics, model: str, parameters: Sequence[str], out
     with BagReader(bag) as reader:
         total, seconds = reader.counts[topics.image], reader.duration
         offered = {topic: offered_qos(reader.qos(topic)).reliability for topic in topics.played}
-    _carry_large_images()
+    os.environ.update(large_images())  # for the processes that are started here, and this one
     answers, node_command = out / "answers", _node_command(topics, model, parameters)
     with (
         BagWriter(answers) as writer,
@@ -111,14 +111,6 @@ def replay(bag: Path, topics: Topics, model: str, parameters: Sequence[str], out
 
             _spin_until(finished, seconds + SETTLE_DEADLINE, listener, node)
     return answers
-
-
-def _carry_large_images() -> None:
-    """Shared memory that holds whole images, for this process and those it starts, unless the user has chosen."""
-    names = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")  # of today, and up to Jazzy
-    if not any(name in os.environ for name in (*names, "FASTDDS_BUILTIN_TRANSPORTS")):
-        old = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
-        os.environ[names[old]] = str(shared_file("config", "fastdds.xml"))
 
 
 def _node_command(topics: Topics, model: str, parameters: Sequence[str]) -> list[str]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any, List  # noqa: UP035 - launch knows only this List
 
 import yaml
-from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext
 from launch.actions import DeclareLaunchArgument
 from launch.substitutions import LaunchConfiguration
@@ -15,6 +13,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from amodal_ros.node import arguments
+from amodal_ros.node.fastdds import large_images, share
 from amodal_ros.node.parameters import OPTIONS
 
 #: argument, its default the same -> description
@@ -47,14 +46,6 @@ KINDS: dict[type, tuple[str, Callable[[str], Any], Any]] = {
     str: ("text", str, str),
     tuple: ("a list such as '[car, person]'", _strings, List[str]),  # noqa: UP006
 }
-#: Any of these, or these files in the working folder, is the user's own choice of transport.
-CHOSEN = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_BUILTIN_TRANSPORTS")
-CHOSEN_FILES = ("DEFAULT_FASTDDS_PROFILES.xml", "DEFAULT_FASTRTPS_PROFILES.xml")
-
-
-def share(*path: str) -> str:
-    """A file of the installed package, such as ``share("config", "amodal.yaml")``."""
-    return os.path.join(get_package_share_directory("amodal_ros"), *path)
 
 
 def declare_arguments() -> list[DeclareLaunchArgument]:
@@ -106,14 +97,6 @@ def amodal_node(context: LaunchContext, action: type[Node] = Node, namespace: st
         additional_env=large_images(),
         output="screen",
     )
-
-
-def large_images() -> dict[str, str]:
-    """Environment in which Fast DDS has room for images, unless the user has chosen."""
-    if any(name in os.environ for name in CHOSEN) or any(map(os.path.exists, CHOSEN_FILES)):
-        return {}
-    old = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")  # with both, Fast DDS takes neither
-    return {CHOSEN[old]: share("config", "fastdds.xml")}
 
 
 def _kind(name: str) -> type:
