@@ -188,7 +188,14 @@ class AmodalNode(LifecycleNodeMixin, Node):
             self.get_logger().info(f"{request.transition.label or wanted}: done by autostart, the node is {state}")
             response.success = True
             return response
-        return self._change_state(request, response)
+        try:
+            return self._change_state(request, response)
+        except (
+            Exception
+        ) as error:  # Jazzy's rclpy raises at a wrong transition: nobody would answer
+            self.get_logger().warn(f"{request.transition.label or wanted}: not possible, the node is {state}: {error}")
+            response.success = False
+            return response
 
     def _start(self) -> None:
         self._starter.cancel()
