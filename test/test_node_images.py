@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
+from io import BytesIO
 from types import SimpleNamespace
 
 import cv2
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from PIL import Image
 
 from amodal_ros.node.frames import cut_instances
 from amodal_ros.node.images import BadInput, depth_of, labels_of, rgb_of
@@ -167,6 +169,10 @@ def test_compressed_label_maps():
     ids = np.array([[0, 1, 300], [7, 7, 65535]], np.uint16)
     assert np.array_equal(labels_of(packed("16UC1; png compressed ", ".png", ids)), ids)
     assert np.array_equal(labels_of(packed("png", ".png", ids.astype(np.uint8))), ids.astype(np.uint8))
+    stream, palette = BytesIO(), Image.frombytes("P", (3, 1), bytes([0, 1, 5]))
+    palette.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0, 0, 0, 128, 128, 0, 128])
+    palette.save(stream, "PNG")
+    assert labels_of(SimpleNamespace(format="png", data=stream.getvalue())).tolist() == [[0, 1, 5]], "indices are ids"
     for bad, text in [
         (packed("jpeg", ".jpg", ids.astype(np.uint8)), "lossless format such as png, got a JPEG"),
         (packed("png", ".png", RGB), "one channel of ids, got a picture of 3 channels"),

@@ -4,7 +4,7 @@ from amodal_ros.io.images import image_shape, read_image, rgb_of
 from amodal_ros.io.labels import LabelError, Labelled, cut_labels, read_labels
 from amodal_ros.io.masks import read_mask
 from amodal_ros.io.names import IMAGE_SUFFIXES, images_in, natural, numbered, unique_names
-from amodal_ros.io.pixels import ReadError, bit_depth, read_pixels, size_text
+from amodal_ros.io.pixels import ReadError, bit_depth, decode_pixels, read_pixels, size_text
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -13,6 +13,7 @@ __all__ = [
     "ReadError",
     "bit_depth",
     "cut_labels",
+    "decode_pixels",
     "image_shape",
     "images_in",
     "natural",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
 
 #: Grey values of fewer than 8 bits, which Pillow stretches to 8: raw mode -> brightest value, and the stretch.
 _STRETCHED = {"L;2": (3, 85), "L;4": (15, 17)}
+#: So many bytes tell what Pillow does not (what precedes a WebP's pixels can be a colour profile).
+_HEAD = 1 << 16
 #: Depths that cameras deliver in 16-bit words.
 _DEPTHS = (8, 10, 12, 14, 16)
 
@@ -60,14 +62,31 @@ def read_pixels(path: Path | str) -> Pixels:
     if path.suffix.lower() == ".npy":
         return _array(path)
     try:
-        with Image.open(path) as file:
-            raw, pages, inexact = _raw_mode(file), getattr(file, "n_frames", 1), _inexact(path, file)
-            file.load()
-            return _stored(upright(file), raw, pages, inexact)
+        with path.open("rb") as stream:
+            return decode_pixels(stream, path)
     except FileNotFoundError:
         raise ReadError(path, "the file is missing") from None
+    except OSError as error:
+        raise ReadError(path, f"unreadable: {error}") from None
+
+
+def decode_pixels(stream: BinaryIO, name: Path | str) -> Pixels:
+    """The same for the bytes of an image file; `name` is what an error calls them.
+
+    Raises:
+        ReadError: cut short, or no image.
+    """
+    head = stream.read(_HEAD)
+    stream.seek(0)
+    try:
+        with Image.open(stream) as file:
+            raw, pages, inexact = _raw_mode(file), getattr(file, "n_frames", 1), _inexact(file, head)
+            file.load()
+            return _stored(upright(file), raw, pages, inexact)
     except Exception as error:  # broken files raise many kinds, and SyntaxError is Pillow's word for a broken PNG
-        raise ReadError(path, _unreadable(path, error)) from None
+        heic = head[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1")
+        problem = "HEIC is not read; save it as JPEG or PNG" if heic else f"unreadable image: {error}"
+        raise ReadError(name, problem) from None
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -159,13 +178,12 @@ def _raw_mode(file: Image.Image) -> str:
     return str(args[0] if isinstance(args, tuple) and args else args)
 
 
-def _inexact(path: Path, file: Image.Image) -> str:
+def _inexact(file: Image.Image, head: bytes) -> str:
     raw = _raw_mode(file)
     if file.format in ("JPEG", "MPO", "JPEG2000", "AVIF") or file.info.get("compression") == "jpeg":
         return f"{file.format} changes values"
     if file.format == "WEBP":
-        with path.open("rb") as stream:
-            return "lossy WebP changes values" if b"VP8 " in stream.read(1 << 16) else ""
+        return "lossy WebP changes values" if b"VP8 " in head else ""
     if "16" in raw and file.mode in ("RGB", "RGBA", "LA"):
         return "colours of 16 bits are read as 8"
     if file.format == "PPM" and file.mode in ("L", "I", "RGB") and not raw.startswith(file.mode):
@@ -182,11 +200,3 @@ def _palette(image: Image.Image) -> np.ndarray:
 
 def _cut(alpha: np.ndarray) -> np.ndarray | None:
     return None if (alpha == 255).all() else alpha
-
-
-def _unreadable(path: Path, error: Exception) -> str:
-    with path.open("rb") as stream:
-        kind = stream.read(12)[4:]
-    if kind in (b"ftypheic", b"ftypheix", b"ftypmif1"):
-        return "HEIC is not read; save it as JPEG or PNG"
-    return f"unreadable image: {error}"

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 
 import cv2
 import numpy as np
 
-from amodal_ros.io.pixels import bit_depth
+from amodal_ros.io import ReadError, bit_depth, decode_pixels
 
 
 class BadInput(ValueError):
@@ -112,7 +113,12 @@ def labels_of(message: Any) -> np.ndarray:
     """
     if not hasattr(message, "encoding"):
         _check_lossless(message, "bad_mask", "label map")
-        return _single(_decompressed(message, cv2.IMREAD_UNCHANGED, "bad_mask"), "bad_mask", "label map")
+        try:
+            values = decode_pixels(BytesIO(message.data), "label map").values
+        except ReadError as error:
+            what = f"label map: {len(message.data)} bytes of {message.format!r} are no image"
+            raise BadInput("bad_mask", f"{what} ({error.problem})") from None
+        return _single(values, "bad_mask", "label map")
     if message.encoding not in _LABELS:
         raise BadInput(
             "bad_mask",
