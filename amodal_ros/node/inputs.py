@@ -14,7 +14,7 @@ from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from rclpy.subscription import MessageInfo, Subscription
+from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from rclpy.utilities import get_rmw_implementation_identifier
 from sensor_msgs.msg import CompressedImage, Image
@@ -171,7 +171,7 @@ class Input:
         self._delivers_since: float | None = None
         self._seen: set[int] = set()
 
-        def take(message: Any, info: MessageInfo) -> None:
+        def take(message: Any, info: Any) -> None:
             if self._leaving and self._is_second(info["source_timestamp"], subscription):
                 return
             self._take(message)

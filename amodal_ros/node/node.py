@@ -190,9 +190,7 @@ class AmodalNode(LifecycleNodeMixin, Node):
             return response
         try:
             return self._change_state(request, response)
-        except (
-            Exception
-        ) as error:  # Jazzy's rclpy raises at a wrong transition: nobody would answer
+        except Exception as error:  # Jazzy's rclpy raises at a wrong transition: nobody would answer
             self.get_logger().warn(f"{request.transition.label or wanted}: not possible, the node is {state}: {error}")
             response.success = False
             return response
