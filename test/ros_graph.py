@@ -146,7 +146,7 @@ class Peer(Node):
         """The latest diagnostics of ``inputs``, ``answers`` or ``model``, with ``level`` and ``message``."""
         for array_ in reversed(self.diagnostics):
             for status in array_.status:
-                if status.name == f"amodal_node: {part}":
+                if status.name == f"/amodal_node: {part}":
                     values = {pair.key: pair.value for pair in status.values}
                     return {**values, "level": status.level, "message": status.message}
         return {}

@@ -180,10 +180,10 @@ class _Listener:
             message: Any = typestore().deserialize_cdr(raw, "diagnostic_msgs/msg/DiagnosticArray")
             for status in message.status:
                 values = {pair.key: pair.value for pair in status.values}
-                if status.name == f"{NODE}: answers":
+                if status.name == f"/{NODE}: answers":
                     self._counters = values
                     self.reports += 1
-                elif status.name == f"{NODE}: model":
+                elif status.name == f"/{NODE}: model":
                     self.idle_reports = self.idle_reports + 1 if values["state"] in IDLE else 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -186,4 +187,4 @@ def _model(name: str, now: Snapshot) -> DiagnosticStatus:
 
 def _status(name: str, level: bytes, message: str, values: Mapping[str, object]) -> DiagnosticStatus:
     pairs = [KeyValue(key=key, value=f"{v:.4g}" if isinstance(v, float) else str(v)) for key, v in values.items()]
-    return DiagnosticStatus(level=level, name=name, message=message, hardware_id="", values=pairs)
+    return DiagnosticStatus(level=level, name=name, message=message, hardware_id=socket.gethostname(), values=pairs)

@@ -310,7 +310,7 @@ class AmodalNode(LifecycleNodeMixin, Node):
         for subject in complaints.keys() - self._complaints:
             self._log.warn(subject, complaints[subject])
         self._complaints = set(complaints)
-        message = DiagnosticArray(status=statuses(self.get_name(), snapshot, complaints))
+        message = DiagnosticArray(status=statuses(self.get_fully_qualified_name(), snapshot, complaints))
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
 

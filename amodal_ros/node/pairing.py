@@ -32,6 +32,7 @@ class _Held:
     message: object
     size: int
     arrived: float
+    epoch: int  # how often its topic's stamps had gone back before
 
 
 class Pairer:
@@ -66,6 +67,8 @@ class Pairer:
         self._slop, self._seconds, self._size = slop, seconds, size
         self._bytes = 0
         self._paired: int | None = None  # the last pair's stamp
+        self._epoch = dict.fromkeys(topics, 0)
+        self._suspect: dict[str, int | None] = dict.fromkeys(topics)  # a stamp that went back, until a second one does
 
     def waiting(self, topic: str) -> int:
         """How many messages of a topic are held."""
@@ -80,14 +83,14 @@ class Pairer:
             now: seconds on any clock that does not go back.
         """
         self.expire(now)
-        self._follow(topic, stamp)
+        epoch = self._follow(topic, stamp)
         if stamp == self._paired or any(held.stamp == stamp for held in self._held[topic]):
             self._drop(topic, "duplicate")
             return None
         if self._is_late(topic, stamp):
             self._drop(topic, "late")
             return None
-        self._held[topic].append(_Held(stamp, message, size, now))
+        self._held[topic].append(_Held(stamp, message, size, now, epoch))
         self._bytes += size
         pair = self._match(topic, stamp, now)
         while self._bytes > self._size:
@@ -103,15 +106,30 @@ class Pairer:
         """Drop all that is held and forget the past."""
         self._drop_where(lambda topic, held: True, reason)
         self._paired = None
+        self._suspect = dict.fromkeys(self._suspect)
         self.newest = dict.fromkeys(self.newest)
 
-    def _follow(self, topic: str, stamp: int) -> None:
-        """Note a topic's newest stamp. When it jumps back, what the buffer holds of the time before is of no use."""
-        newest = self.newest[topic]
-        if newest is not None and newest - stamp > JUMP:
-            self._drop_where(lambda _, held: held.stamp - stamp > JUMP, "time_jump")
-            newest = None
-        self.newest[topic] = stamp if newest is None else max(newest, stamp)
+    def _follow(self, topic: str, stamp: int) -> int:
+        """Note a topic's newest stamp; returns the message's epoch.
+
+        One stamp can be broken: a jump back is believed when a second message confirms it. Then what the buffer holds
+        of the time before is of no use; topics jump one after the other, and what has jumped already stays.
+        """
+        newest, suspect = self.newest[topic], self._suspect[topic]
+        self._suspect[topic] = None
+        if newest is None or newest - stamp <= JUMP:
+            self.newest[topic] = stamp if newest is None else max(newest, stamp)
+        elif suspect is None or suspect - stamp > JUMP:
+            self._suspect[topic] = stamp
+            return self._epoch[topic] + 1
+        else:
+            self._epoch[topic] += 1
+            self.newest[topic] = max(stamp, suspect)
+            self._drop_before(self._epoch[topic], stamp)
+        return self._epoch[topic]
+
+    def _drop_before(self, epoch: int, stamp: int) -> None:
+        self._drop_where(lambda _, held: held.epoch < epoch and held.stamp - stamp > JUMP, "time_jump")
 
     def _is_late(self, topic: str, stamp: int) -> bool:
         """Whether a message lies before the last pair (but not so far before that time has jumped)."""
@@ -142,7 +160,10 @@ class Pairer:
             self._remove(topic, held)
         jumped = self._paired is not None and self._paired - stamp > JUMP
         self._paired = stamp
-        self._drop_where(lambda topic, held: self._is_past(topic, held.stamp), "skipped")
+        epoch = max(held.epoch for held in chosen.values())
+        if jumped:
+            self._drop_before(epoch, stamp)
+        self._drop_where(lambda topic, held: held.epoch <= epoch and self._is_past(topic, held.stamp), "skipped")
         return Pair(stamp, {topic: held.message for topic, held in chosen.items()}, now, jumped)
 
     def _drop_where(self, hopeless: Callable[[str, _Held], bool], reason: str) -> None:
