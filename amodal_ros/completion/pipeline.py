@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import gc
 import logging
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -242,6 +244,8 @@ class AmodalPipeline:
         gc.collect()  # modules refer to themselves
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+        with suppress(OSError, AttributeError):  # glibc keeps what small tensors took until it is asked
+            ctypes.CDLL(None).malloc_trim(0)
 
     def _fits(self, count: int, most: int) -> None:
         """So many objects fit into memory together. That more did not may have been the moment's fault: try again."""
