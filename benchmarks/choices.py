@@ -16,7 +16,7 @@ import torch
 
 from amodal_ros.completion import AmodalPipeline
 from amodal_ros.datasets.streets import TRAIN_SEEDS, StreetFrame, StreetObject, scene
-from amodal_ros.scene import MaskRegion, Surroundings, convex_hull
+from amodal_ros.scene import MaskRegion, Scene, convex_hull
 
 ROWS: dict[str, dict[str, Any]] = {
     "shipped defaults": {},
@@ -24,15 +24,15 @@ ROWS: dict[str, dict[str, Any]] = {
     "reading soft": {"reading": "soft", "area": "hull"},
     "reading start": {"reading": "start", "area": "hull"},
     "reading anchored_real": {"reading": "anchored_real"},
-    "background histogram": {"background": "histogram"},
-    "background black": {"background": "black"},
+    "histogram background": {"condition": "histogram"},
+    "black background": {"condition": "black"},
     "area hull": {"area": "hull"},
     "area growth 0.3": {"area_growth": 0.3},
     "guidance 0.3": {"guidance": 0.3},
     "guidance 0.75": {"guidance": 0.75},
     "margin 0.25": {"margin": 0.25},
     "20 steps": {"steps": 20},
-    "no points off the object": {"negative_points": 0},
+    "no points off the object": {"negative": 0},
     "choice predicted": {"choice": "predicted"},
     "bounded hull not kept": {"keep_hull": False},
     "1 sample": {"samples": 1},
@@ -83,7 +83,7 @@ def main() -> None:
 
     row("modal mask", clean, lambda frame, masks: masks[0])
     row("hull", clean, lambda frame, masks: convex_hull(masks[0]))
-    row("bounded hull", clean, lambda frame, masks: Surroundings(masks, frame.shape).bounded_hull(0))
+    row("bounded hull", clean, lambda frame, masks: Scene.of_masks(masks, frame.shape).bounded_hull(0))
 
     def ours(**changes: Any):
         changes = {"fallback": 0.0, **changes}
@@ -93,7 +93,7 @@ def main() -> None:
         row(name, clean, ours(**ROWS[name]))
     for what in filter(wanted, LABELS):
         other = list(cases(args.objects, **LABELS[what]))
-        row(f"{what}: bounded hull", other, lambda frame, masks: Surroundings(masks, frame.shape).bounded_hull(0))
+        row(f"{what}: bounded hull", other, lambda frame, masks: Scene.of_masks(masks, frame.shape).bounded_hull(0))
         row(f"{what}: shipped defaults", other, ours())
 
 

@@ -26,7 +26,7 @@ from amodal_ros.evaluation.metrics import Record, overlap, summarise
 from amodal_ros.live.motion import Similarity
 from amodal_ros.live.plain import PlainAnswerer
 from amodal_ros.live.session import LiveSession
-from amodal_ros.scene import Answer, Completion, Frame, MaskRegion, Source, Surroundings
+from amodal_ros.scene import Answer, Completion, MaskRegion, Scene, Source
 
 RATE = 10.0  # Hz
 #: Drives that no constant of the session was chosen on.
@@ -48,19 +48,16 @@ class Shared:
         self._pipeline = pipeline
         self._done: dict[tuple, Completion] = {}
 
-    def complete(self, image, visible, context=(), *, surroundings, **options) -> list[Completion]:
-        keys = [(id(image), *mask.box) for mask in visible]
-        wanted = [i for i, key in enumerate(keys) if key not in self._done]
+    def complete(self, scene: Scene, *, which: Sequence[int], **options) -> list[Completion]:
+        keys = {i: (id(scene.image), *scene.masks[i].box) for i in which}
+        wanted = [i for i in which if keys[i] not in self._done]
         if wanted:
-            rest = [mask for i, mask in enumerate(visible) if i not in wanted]
-            masks = [visible[i] for i in wanted]
-            around = Surroundings([*masks, *rest, *context], image.shape[:2], surroundings.mode)
             started = time.perf_counter()
-            results = self._pipeline.complete(image, masks, [*rest, *context], surroundings=around, **options)
+            results = self._pipeline.complete(scene, which=wanted, **options)
             self.seconds += time.perf_counter() - started
             self.completions += len(wanted)
             self._done.update(zip((keys[i] for i in wanted), results))
-        return [self._done[key] for key in keys]
+        return [self._done[keys[i]] for i in which]
 
     def forget(self) -> None:
         self._done.clear()
@@ -77,12 +74,9 @@ class Truth:
     def tell(self, frames: Sequence[StreetFrame]) -> None:
         self._shapes = {(id(f.image), *o.visible.trim().box): o.amodal for f in frames for o in f.objects}
 
-    def complete(self, image, visible, context=(), *, surroundings, **_) -> list[Completion]:
-        shapes = [mask | self._shapes[(id(image), *mask.box)] for mask in visible]
-        return [
-            Completion(mask, shape, image.shape[:2], Source.INFERRED)
-            for i, (mask, shape) in enumerate(zip(visible, shapes))
-        ]
+    def complete(self, scene: Scene, *, which: Sequence[int], **_) -> list[Completion]:
+        shapes = {i: scene.masks[i] | self._shapes[(id(scene.image), *scene.masks[i].box)] for i in which}
+        return [Completion(scene.masks[i], shape, scene.shape, Source.INFERRED) for i, shape in shapes.items()]
 
 
 def load(model: str):
@@ -104,23 +98,23 @@ class Run:
     seconds: list[float]
 
 
-def answer_all(answerer, frames: Sequence[Frame], shared: Shared) -> Run:
+def answer_all(answerer, scenes: Sequence[Scene], shared: Shared) -> Run:
     run = Run([], [])
-    for frame in frames:
+    for scene in scenes:
         started, model = time.perf_counter(), shared.seconds
-        answers = answerer.answer(frame)
+        answers = answerer.answer(scene)
         run.seconds.append(time.perf_counter() - started - (shared.seconds - model))
         run.answers.append({answer.instance.id: answer for answer in answers})
     return run
 
 
-def runs(frames: Sequence[Frame], shared: Shared, occluders: str) -> Iterator[tuple[str, Run]]:
+def runs(scenes: Sequence[Scene], shared: Shared) -> Iterator[tuple[str, Run]]:
     """Every way of answering one sequence. Completing everything comes first: the others share its completions."""
-    yield HULL, answer_all(PlainAnswerer(occluders=occluders), frames, shared)
-    yield AFRESH, answer_all(PlainAnswerer(shared, occluders=occluders), frames, shared)
+    yield HULL, answer_all(PlainAnswerer(), scenes, shared)
+    yield AFRESH, answer_all(PlainAnswerer(shared), scenes, shared)
     for count in (*PER_FRAME, 10_000):
-        session = LiveSession(shared, occluders=occluders, in_line=count, batch=8)
-        yield (EVERY if count == 10_000 else f"live, {count}"), answer_all(session, frames, shared)
+        session = LiveSession(shared, in_line=count, batch=8)
+        yield (EVERY if count == 10_000 else f"live, {count}"), answer_all(session, scenes, shared)
 
 
 # --- what is measured -------------------------------------------------------------------------------------------
@@ -264,9 +258,11 @@ def main() -> None:
         truth = list(sequence(seed, args.frames, objects=args.objects, rate=RATE))
         if isinstance(pipeline, Truth):
             pipeline.tell(truth)
-        frames = [Frame(f.image, f.instances(args.labels, args.noise), f.stamp) for f in truth]
-        in_view += [len(f.instances) for f in frames]
-        answers = dict(runs(frames, shared, args.occluders))
+        scenes = [
+            Scene(f.image, f.instances(args.labels, args.noise), occluders=args.occluders, stamp=f.stamp) for f in truth
+        ]
+        in_view += [len(scene.things) for scene in scenes]
+        answers = dict(runs(scenes, shared))
         for name, run in answers.items():
             seconds.setdefault(name, []).extend(run.seconds)
         found += records(seed, truth, answers)

@@ -22,13 +22,13 @@ import numpy as np
 
 from amodal_ros.datasets.streets import TEST_SEEDS, StreetFrame, sequence
 from amodal_ros.live.session import LiveSession
-from amodal_ros.scene import Completion, Frame, Instance, MaskRegion, Source, Surroundings
+from amodal_ros.scene import Completion, Instance, MaskRegion, Scene, Source
 
 sys.path.append(str(Path(__file__).parent))  # `./env` keeps a script's folder out
 from scene import FRAME, crowd
 
 INTERVAL = 100_000_000  # nanoseconds
-Stream = Iterator[tuple[Frame, dict[int, MaskRegion]]]
+Stream = Iterator[tuple[Scene, dict[int, MaskRegion]]]
 
 
 class StandIn:
@@ -39,34 +39,35 @@ class StandIn:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
 
-    def complete(self, image, visible, context=(), *, surroundings, should_stop, **_) -> list[Completion]:
+    def complete(self, scene, *, which, should_stop, **_) -> list[Completion]:
         time.sleep(self._seconds)
         results = []
-        for i, mask in enumerate(visible):
+        for i in which:
+            mask = scene.masks[i]
             grown = mask.grow(max(1, int(0.1 * mask.area**0.5)))
-            amodal = (mask | (grown & surroundings.feasible(i, grown.box))).connected_to(mask)
-            results.append(Completion(mask, amodal, image.shape[:2], Source.INFERRED))
+            amodal = (mask | (grown & scene.feasible(i, grown.box))).connected_to(mask)
+            results.append(Completion(mask, amodal, scene.shape, Source.INFERRED))
         return results
 
 
 def drive(frames: Sequence[StreetFrame], noise: int = 0) -> Stream:
     for frame in frames:
         truth = {thing.id: thing.amodal for thing in frame.objects}
-        yield Frame(frame.image, frame.instances("things", noise), frame.stamp), truth
+        yield Scene(frame.image, frame.instances("things", noise), stamp=frame.stamp), truth
 
 
 def stalled(frames: Sequence[StreetFrame]) -> Stream:
     """The same image again and again; the clock goes on for the first half and stands still for the second."""
     frame, truth = next(drive(frames[len(frames) // 2 :]))
     for k in range(len(frames)):
-        yield replace(frame, stamp=frame.stamp + min(k, len(frames) // 2) * INTERVAL), truth
+        yield frame.replace(stamp=frame.stamp + min(k, len(frames) // 2) * INTERVAL), truth
 
 
 def renamed(frames: Sequence[StreetFrame], name: Callable[[int, int], int]) -> Stream:
     """`name(frame number, id)` is the id that the tracker gives instead."""
     for k, (frame, truth) in enumerate(drive(frames)):
-        instances = tuple(replace(i, id=name(k, i.id)) for i in frame.instances)
-        yield replace(frame, instances=instances), {name(k, i): mask for i, mask in truth.items()}
+        instances = tuple(replace(i, id=name(k, i.id)) for i in frame.things)
+        yield frame.replace(things=instances), {name(k, i): mask for i, mask in truth.items()}
 
 
 def reused(frames: Sequence[StreetFrame]) -> Stream:
@@ -88,7 +89,7 @@ def new_ids(frames: Sequence[StreetFrame]) -> Stream:
 def leaving(frames: Sequence[StreetFrame]) -> Stream:
     """Every object is lost for half a second out of two."""
     for k, (frame, truth) in enumerate(drive(frames)):
-        yield replace(frame, instances=tuple(i for i in frame.instances if (k + 7 * i.id) % 20 >= 5)), truth
+        yield frame.replace(things=[i for i in frame.things if (k + 7 * i.id) % 20 >= 5]), truth
 
 
 def looping(frames: Sequence[StreetFrame]) -> Stream:
@@ -105,7 +106,7 @@ def crowded(count: int, frames: int) -> Stream:
     for k in range(frames):
         here = ((n, mask.shift(2 * k, 0).clip(*FRAME).trim()) for n, mask in enumerate(masks, 1))
         instances = tuple(Instance(n, mask) for n, mask in here if mask.area)
-        yield Frame(np.roll(texture, 2 * k, axis=1), instances, k * INTERVAL), {}
+        yield Scene(np.roll(texture, 2 * k, axis=1), instances, stamp=k * INTERVAL), {}
 
 
 def run(stream: Stream, seconds: float) -> dict[str, float | int]:
@@ -118,16 +119,15 @@ def run(stream: Stream, seconds: float) -> dict[str, float | int]:
         answers = session.answer(frame)
         worked.append(1e3 * (time.thread_time() - processor))
         took.append(1e3 * (time.perf_counter() - started))
-        assert [a.instance for a in answers] == list(frame.instances)
+        assert [a.instance for a in answers] == list(frame.things)
         figures = session.diagnostics()
         tracks, memory = max(tracks, figures["tracks"]), max(memory, figures["memory_mb"])
         objects.append(len(answers))
-        surroundings = Surroundings([i.visible for i in frame.instances], frame.shape)
         for i, answer in enumerate(answers):
             if answer.instance.id in truth and answer.instance.visible.area >= 100:
                 whole = truth[answer.instance.id].clip(*frame.shape)
                 ious.append(answer.completion.amodal.clip(*frame.shape).iou(whole))
-                hulls.append(surroundings.geometric(i).amodal.iou(whole))
+                hulls.append(frame.geometric(i).amodal.iou(whole))
     session.stop()
     p50, p95, most = np.percentile(took, (50, 95, 100)).round(1).tolist()
     result = {

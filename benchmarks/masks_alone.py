@@ -20,7 +20,7 @@ from tqdm import tqdm
 from amodal_ros.datasets import streets
 from amodal_ros.datasets.coco_a import CocoA
 from amodal_ros.datasets.folder import Folder
-from amodal_ros.scene import MaskRegion, Surroundings, convex_hull
+from amodal_ros.scene import MaskRegion, Scene, convex_hull
 
 BINS = {
     "none": (-1, 0),
@@ -63,10 +63,10 @@ def street_cases(count: int, labels: str, unseen: bool, depth: bool = False) -> 
         yield Case(frame.shape, visible, amodal, len(things), frame.depth if depth else None)
 
 
-def judge_order(case: Case, surroundings: Surroundings) -> list[int]:
+def judge_order(case: Case, scene: Scene) -> list[int]:
     """1 right, 0 open, -1 wrong, for every pair that touches and hides one another."""
     verdicts = []
-    front = surroundings.in_front
+    front = scene.order.in_front
     for i, j in zip(*np.nonzero(np.triu(front | front.T))):
         j_hides_i = case.amodal[i].overlap(case.visible[j]) - case.amodal[j].overlap(case.visible[i])
         if abs(j_hides_i) >= 20:
@@ -78,7 +78,7 @@ def report(title: str, cases: Iterator[Case]) -> None:
     order: list[int] = []
     rows: list[list[float]] = []  # occlusion, F's share, then one IoU per method
     for case in cases:
-        by_mode = {mode: Surroundings(case.visible, case.shape, mode, case.depth) for mode in ("instances", "any")}
+        by_mode = {mode: Scene.of_masks(case.visible, case.shape, mode, case.depth) for mode in ("instances", "any")}
         instances = by_mode["instances"]
         order += judge_order(case, instances)
         for i, (visible, amodal) in enumerate(zip(instances.masks[: case.count], case.amodal)):

@@ -13,7 +13,7 @@ import time
 import cv2
 import numpy as np
 
-from amodal_ros.scene import MaskRegion, Surroundings
+from amodal_ros.scene import MaskRegion, Scene
 
 FRAME = (375, 1242)
 
@@ -42,11 +42,11 @@ def main() -> None:
         pairs = []
         for masks in scenes:
             start = time.thread_time()
-            surroundings = Surroundings(masks, FRAME)
-            front = surroundings.in_front
+            scene = Scene.of_masks(masks, FRAME)
+            front = scene.order.in_front
             middle = time.thread_time()
             for i in range(len(masks)):
-                surroundings.geometric(i)
+                scene.geometric(i)
             seconds["who is in front"].append(middle - start)
             seconds["all geometric answers"].append(time.thread_time() - start)
             pairs.append(np.count_nonzero(front | front.T) / 2)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from amodal_ros.completion import Interrupted
-from amodal_ros.scene import Completion, Frame, Instance, MaskRegion, Source
+from amodal_ros.scene import Completion, Instance, MaskRegion, Scene, Source
 
 HEIGHT, WIDTH = 120, 320
 RATE = 10
@@ -35,7 +35,7 @@ def standing(x: float, y: float, width: float) -> Callable[[int], tuple[float, f
     return lambda frame: (x, y, width)
 
 
-def film(things: Iterable[Thing], frames: int, start: int = 1_000_000_000) -> list[tuple[Frame, dict[int, MaskRegion]]]:
+def film(things: Iterable[Thing], frames: int, start: int = 1_000_000_000) -> list[tuple[Scene, dict[int, MaskRegion]]]:
     """Frames with the true whole mask of every object in view, ids by `Thing.id`."""
     things = list(things)
     rng = np.random.default_rng(0)
@@ -58,7 +58,7 @@ def film(things: Iterable[Thing], frames: int, start: int = 1_000_000_000) -> li
             for thing in things
             if (owner == thing.id).any()
         )
-        shots.append((Frame(image, instances, start + k * 1_000_000_000 // RATE), truth))
+        shots.append((Scene(image, instances, stamp=start + k * 1_000_000_000 // RATE), truth))
     return shots
 
 
@@ -83,14 +83,14 @@ def _paint(image: np.ndarray, shape: MaskRegion, colour: tuple[int, int, int], t
     window[inside.bits] = np.clip(skin, 0, 255).astype(np.uint8)[inside.bits]
 
 
-def passing(frames: int = 30) -> list[tuple[Frame, dict[int, MaskRegion]]]:
+def passing(frames: int = 30) -> list[tuple[Scene, dict[int, MaskRegion]]]:
     """A car (id 1) drives slowly; a bus (id 2) comes from the right, hides most of it, and passes."""
     car = Thing(1, lambda k: (60 + 2.0 * k, 80, 70), (180, 60, 60))
     bus = Thing(2, lambda k: (260 - 12.0 * k, 112, 110), (60, 60, 190), 0.8, "bus")
     return film([car, bus], frames)
 
 
-def parked(count: int = 4, frames: int = 20) -> list[tuple[Frame, dict[int, MaskRegion]]]:
+def parked(count: int = 4, frames: int = 20) -> list[tuple[Scene, dict[int, MaskRegion]]]:
     """Cars with odd ids, each half behind one with the next even id; nothing moves."""
     things = []
     for k in range(count):
@@ -100,13 +100,13 @@ def parked(count: int = 4, frames: int = 20) -> list[tuple[Frame, dict[int, Mask
     return film(things, frames)
 
 
-def edited(shots, edit: Callable[[int, Instance], Instance | None]) -> list[tuple[Frame, dict[int, MaskRegion]]]:
+def edited(shots, edit: Callable[[int, Instance], Instance | None]) -> list[tuple[Scene, dict[int, MaskRegion]]]:
     """The same film as another tracker would tell it: `edit(frame number, instance)`, None to leave it out."""
     out = []
     for k, (frame, truth) in enumerate(shots):
-        pairs = [(i, edit(k, i)) for i in frame.instances]
+        pairs = [(i, edit(k, i)) for i in frame.things]
         kept = tuple(new for _, new in pairs if new is not None)
-        out.append((replace(frame, instances=kept), {new.id: truth[old.id] for old, new in pairs if new is not None}))
+        out.append((frame.replace(things=kept), {new.id: truth[old.id] for old, new in pairs if new is not None}))
     return out
 
 
@@ -115,36 +115,23 @@ class Oracle:
 
     name = "oracle"
 
-    def __init__(self, shots: Iterable[tuple[Frame, Mapping[int, MaskRegion]]]) -> None:
+    def __init__(self, shots: Iterable[tuple[Scene, Mapping[int, MaskRegion]]]) -> None:
         self._truth = {
-            (id(frame.image), *i.visible.trim().box): truth[i.id] for frame, truth in shots for i in frame.instances
+            (id(frame.image), *i.visible.trim().box): truth[i.id] for frame, truth in shots for i in frame.things
         }
-        self._ids = {(id(frame.image), *i.visible.trim().box): i.id for frame, _ in shots for i in frame.instances}
+        self._ids = {(id(frame.image), *i.visible.trim().box): i.id for frame, _ in shots for i in frame.things}
         self.asked: list[int] = []
 
     def before(self, should_stop: Callable[[], bool]) -> None:
         """What happens before each call's answer; nothing here."""
 
-    def complete(
-        self,
-        image,
-        visible,
-        context=(),
-        *,
-        depth=None,
-        seed=0,
-        on_error="raise",
-        should_stop=lambda: False,
-        surroundings=None,
-    ):
-        keys = [(id(image), *mask.box) for mask in visible]
+    def complete(self, scene, *, which, seed=0, on_error="raise", should_stop=lambda: False):
+        keys = [(id(scene.image), *scene.masks[i].box) for i in which]
         self.asked += [self._ids[key] for key in keys]
-        assert [m.box for m in surroundings.masks] == [m.box for m in (*visible, *context)]
         self.before(should_stop)
-        shapes = [mask | self._truth[key] for mask, key in zip(visible, keys)]
         return [
-            Completion(mask, shape, image.shape[:2], Source.INFERRED)
-            for i, (mask, shape) in enumerate(zip(visible, shapes))
+            Completion(scene.masks[i], scene.masks[i] | self._truth[key], scene.shape, Source.INFERRED)
+            for i, key in zip(which, keys)
         ]
 
 

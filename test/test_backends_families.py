@@ -83,7 +83,7 @@ def test_caller_can_interrupt(pipelines, name):
 
 
 def test_flux_takes_its_own_guidance_from_its_familys_profile(pipelines):
-    assert pipelines["flux"].settings.guidance == 1.5 and pipelines["sdxl"].settings.guidance == 0.75
+    assert pipelines["flux"].settings.sampling.guidance == 1.5 and pipelines["sdxl"].settings.sampling.guidance == 0.75
 
 
 # --- against the plain pipelines -------------------------------------------------------------------------

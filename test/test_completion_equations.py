@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from amodal_ros.completion.area import hull_area, inpainting_area, latent_area
 from amodal_ros.completion.backends.schedules import DiffusionSchedule
 from amodal_ros.completion.condition import background_pixels, condition_image, object_pixels
-from amodal_ros.completion.sampler import first_step, leak, leakage_strength, mask_guidance
+from amodal_ros.completion.readings import Black, Contrast, Equation, Histogram, Start
+from amodal_ros.completion.sampler import leak, leakage_strength, mask_guidance
 from amodal_ros.completion.settings import Settings
 
 BETAS = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, steps_offset=1)
@@ -45,14 +46,14 @@ def test_limits_of_the_leakage():
 def test_readings_leak_where_they_say(reading, inside, outside):
     """The share of the newly painted latents inside and outside M."""
     mask = torch.tensor([[[[1.0, 0.0]]]])
-    strength = leakage_strength(mask, Settings(reading=reading, leakage=0.3), has_mask_input=True)
+    strength = leakage_strength(mask, Settings().replace(reading=reading), has_mask_input=True)
     new = leak(torch.ones(1, 1, 1, 2), torch.zeros(1, 1, 1, 2), *strength)
     torch.testing.assert_close(new.flatten(), torch.tensor([inside, outside]))
 
 
 def test_without_mask_input_guidance_becomes_an_effective_leakage():
     """Eq. 11 put into Eq. 7, where pred(empty M) gives x_t."""
-    settings = Settings(reading="equation", leakage=0.3, guidance=0.75)
+    settings = Settings().replace(reading="equation", leakage=0.3, guidance=0.75)
     mask, z, x_t = torch.tensor([[[[1.0, 0.0]]]]), grid(1, 1, 1, 2), grid(1, 1, 1, 2, seed=1)
     got = leak(z, x_t, *leakage_strength(mask, settings, has_mask_input=False))
     blended = mask * z + (1 - mask) * x_t  # Eq. 5
@@ -97,10 +98,10 @@ def test_one_noise_per_object_keeps_the_blends_variance():
     assert float(lossy.var()) == pytest.approx((0.3**2 + 0.7**2) * right, rel=0.05)
 
 
-@pytest.mark.parametrize(("leakage", "steps", "done"), [(0.3, 20, 6), (0.0, 20, 1), (1.0, 20, 20), (0.3, 1, 1)])
-def test_start_takes_the_last_share_of_the_steps(leakage, steps, done):
-    assert steps - first_step(Settings(reading="start", leakage=leakage), steps) == done
-    assert first_step(Settings(reading="equation", leakage=leakage), steps) == 0
+@pytest.mark.parametrize(("strength", "steps", "done"), [(0.3, 20, 6), (0.0, 20, 1), (1.0, 20, 20), (0.3, 1, 1)])
+def test_start_takes_the_last_share_of_the_steps(strength, steps, done):
+    assert steps - Start(strength).first_step(steps) == done
+    assert Equation(strength).first_step(steps) == 0
 
 
 def test_eq_8_and_9():
@@ -119,12 +120,12 @@ def test_background_is_drawn_from_the_objects_colour_histogram():
     image[:20], image[20:30] = (0.5, -0.5, 0.0), (-1.0, 1.0, 1.0)
     visible = np.zeros((40, 40), bool)
     visible[10:25] = True  # two thirds of the first colour, one third of the second
-    drawn = background_pixels(image, visible, "histogram", 0.0, np.random.default_rng(0))
+    drawn = background_pixels(image, visible, Histogram(0.0), np.random.default_rng(0))
     first = (drawn == (0.5, -0.5, 0.0)).all(-1)
     second = (drawn == (-1.0, 1.0, 1.0)).all(-1)
     assert (first | second).all(), "colours are drawn jointly, none is invented"
     assert first.mean() == pytest.approx(2 / 3, abs=0.05)
-    blurred = background_pixels(image, visible, "histogram", 4.0, np.random.default_rng(0))
+    blurred = background_pixels(image, visible, Histogram(4.0 / len(image)), np.random.default_rng(0))
     assert blurred.std() < drawn.std() and blurred.mean() == pytest.approx(drawn.mean(), abs=0.05)
 
 
@@ -132,8 +133,8 @@ def test_plain_backgrounds():
     image = np.full((8, 8, 3), 0.6, np.float32)
     visible = np.eye(8, dtype=bool)
     rng = np.random.default_rng(0)
-    assert (background_pixels(image, visible, "black", 1.0, rng) == -1).all()
-    contrast = background_pixels(image, visible, "contrast", 1.0, rng)
+    assert (background_pixels(image, visible, Black(), rng) == -1).all()
+    contrast = background_pixels(image, visible, Contrast(), rng)
     assert np.abs(contrast - image).min() > 1.0 and (contrast == contrast[0, 0]).all()
 
 
@@ -175,15 +176,21 @@ def test_areas_of_the_readings():
     feasible &= ~visible
     nothing = np.zeros_like(visible)
     hull = hull_area(visible)
-    assert np.array_equal(inpainting_area(visible, feasible, nothing, Settings(reading="equation", area="hull")), hull)
-    assert np.array_equal(inpainting_area(visible, feasible, nothing, Settings(area="visible")), visible)
-    anchored = inpainting_area(visible, feasible, nothing, Settings(reading="anchored", area="hull", area_growth=0.5))
+    assert np.array_equal(inpainting_area(visible, feasible, nothing, Settings()), hull)
+    assert np.array_equal(inpainting_area(visible, feasible, nothing, Settings().replace(area="visible")), visible)
+    anchored = inpainting_area(
+        visible, feasible, nothing, Settings().replace(reading="anchored", area="hull", area_growth=0.5)
+    )
     assert (anchored >= (hull & ~visible)).all() and not (anchored & visible).any() and anchored.sum() > hull.sum()
-    cut = inpainting_area(visible, feasible, nothing, Settings(reading="anchored", area="feasible"))
+    cut = inpainting_area(visible, feasible, nothing, Settings().replace(reading="anchored", area="feasible"))
     assert not cut[:, :12].any() and cut.any()
     edge = nothing.copy()
     edge[:, :8] = True
-    beyond = inpainting_area(visible, feasible, edge, Settings(reading="anchored", area="hull", area_growth=0.0))
+    beyond = inpainting_area(
+        visible, feasible, edge, Settings().replace(reading="anchored", area="hull", area_growth=0.0)
+    )
     assert not beyond[:, :8].any()
-    beyond = inpainting_area(visible, feasible, edge, Settings(reading="anchored", area="hull", area_growth=0.4))
+    beyond = inpainting_area(
+        visible, feasible, edge, Settings().replace(reading="anchored", area="hull", area_growth=0.4)
+    )
     assert beyond[12, 4], "the strip outside the frame within reach of V belongs to the area"

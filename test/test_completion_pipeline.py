@@ -10,14 +10,17 @@ import pytest
 import torch
 from builders import RESOLUTION, save_sam, save_stable_diffusion, scene_of_two
 
-from amodal_ros.completion import PRESETS, TABLE_2, AmodalPipeline, Interrupted, ModelError, Settings
+from amodal_ros.completion import TABLE_2, AmodalPipeline, Interrupted, ModelError, Settings
 from amodal_ros.completion.crop import ObjectCrop
 from amodal_ros.completion.points import draw_points
+from amodal_ros.completion.readings import Equation, Histogram, Real, Soft
+from amodal_ros.completion.settings import Judgement, Points, Sampling, WholeImage, preset
 from amodal_ros.completion.trace import draw_trace
-from amodal_ros.scene import MaskRegion, Source, Surroundings, convex_hull
+from amodal_ros.scene import MaskRegion, Scene, Source, convex_hull
 
 READINGS = ("equation", "soft", "start", "anchored", "anchored_real")
-QUICK = {"steps": 4, "fallback": 0.0}
+#: What the shipped model is set to, but quick: the masks around an object count.
+QUICK = {"steps": 4, "occluders": "instances", "choice": "known", "keep_hull": True, "negative": 9}
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +63,7 @@ def test_every_reading_completes_an_object(request, model, reading, occluders):
 @pytest.mark.parametrize("changes", TABLE_2.values(), ids=list(TABLE_2))
 def test_table_2_switches_run_in_the_papers_preset(pipeline, changes):
     image, disc, box = scene_of_two()
-    (result,) = pipeline.complete(image, [disc], [box], **{**PRESETS["paper"], "steps": 4, **changes})
+    (result,) = pipeline.complete(image, [disc], [box], preset="paper", steps=4, **changes)
     assert result.source is Source.INFERRED
 
 
@@ -70,7 +73,7 @@ def test_readings_and_switches_paint_differently(pipeline):
     bar[:, 36:42] = True  # the disc's two halves have a wide gap: V and its hull differ on latent cells too
     disc, box = disc & ~bar, bar
     painted = {}
-    variants = {reading: {"reading": reading, "area": "hull"} for reading in READINGS}
+    variants = {reading: {"reading": reading} for reading in READINGS}
     equation = {"reading": "equation", "area": "hull"}
     variants |= {name: {**equation, **changes} for name, changes in TABLE_2.items() if changes}
     variants["no guidance"] = {**equation, "guidance": 0.0}
@@ -96,7 +99,7 @@ def test_equation_changes_nothing_outside_the_area_and_soft_does(blended):
         area = torch.zeros(1, 1, RESOLUTION, RESOLUTION)
         area[..., :16, :16] = 1
         noise = torch.randn(1, *backend.latent_shape, generator=torch.Generator().manual_seed(1))
-        settings = Settings(reading=reading, steps=4)
+        settings = Settings().replace(reading=reading, steps=4)
         inpaint(backend, x, area, noise, settings, observe=lambda step, clean, out=latents: out.append(clean))
         with torch.inference_mode():
             kept[reading] = torch.allclose(latents[-1][..., 4:, 4:], backend.encode(x)[..., 4:, 4:], atol=1e-5)
@@ -112,8 +115,7 @@ def test_an_object_that_nothing_hides_takes_no_model(pipeline):
 def test_fallback_answers_the_bounded_hull(pipeline):
     image, disc, box = scene_of_two()
     (result,) = pipeline.complete(image, [disc], [box], fallback=1.0)
-    surroundings = Surroundings([MaskRegion.from_full(disc), MaskRegion.from_full(box)], disc.shape)
-    assert result.source is Source.GEOMETRIC and result.amodal == surroundings.bounded_hull(0)
+    assert result.source is Source.GEOMETRIC and result.amodal == Scene(image, [disc], [box]).bounded_hull(0)
 
 
 def test_no_objects(pipeline):
@@ -162,9 +164,9 @@ def test_all_objects_and_both_guidance_halves_share_a_pass(pipeline, monkeypatch
     sizes = []
     predict = pipeline.backend.predict
     monkeypatch.setattr(pipeline.backend, "predict", lambda z, t, c: sizes.append(len(z)) or predict(z, t, c))
-    surroundings = Surroundings([MaskRegion.from_full(m) for m in masks], image.shape[:2])
-    todo = sum(not surroundings.unoccluded(i) for i in range(4))
-    pipeline.complete(image, masks)
+    scene = Scene(image, masks)
+    todo = sum(not scene.unoccluded(i) for i in range(4))
+    pipeline.complete(scene)
     assert sizes == [2 * todo] * QUICK["steps"]
 
 
@@ -214,12 +216,12 @@ def test_a_single_pixel_survives_the_crop():
 def test_points_are_nine_from_v_and_the_rest_from_known_background():
     visible, feasible, outside = (np.zeros((32, 32), bool) for _ in range(3))
     visible[10:20, 10:16], feasible[:, 16:], outside[:4] = True, True, True
-    points, labels = draw_points(visible, feasible, outside, Settings(), np.random.default_rng(0))
+    points, labels = draw_points(visible, feasible, outside, Points(9, 9), np.random.default_rng(0))
     assert (labels == 1).sum() == 9 and (labels == 0).sum() == 9
     for (x, y), label in zip(points.astype(int), labels):
         assert visible[y, x] == bool(label)
         assert label or not (feasible[y, x] or outside[y, x] or visible[y - 1 : y + 2, x - 1 : x + 2].any())
-    points, labels = draw_points(visible, ~visible, outside, Settings(), np.random.default_rng(0))
+    points, labels = draw_points(visible, ~visible, outside, Points(9, 9), np.random.default_rng(0))
     assert (labels == 1).all() and len(points) == 9, "nothing known, no points off the object"
 
 
@@ -312,10 +314,10 @@ def test_an_object_that_cannot_be_prepared_loses_no_other(pipeline, monkeypatch,
     image, masks = four_objects()
     task = pipeline._task
 
-    def fails_on_one(image, surroundings, i, *more):
+    def fails_on_one(call, i, sample):
         if i == 1:
             raise ValueError("no crop")
-        return task(image, surroundings, i, *more)
+        return task(call, i, sample)
 
     monkeypatch.setattr(pipeline, "_task", fails_on_one)
     results = pipeline.complete(image, masks, on_error="skip", occluders="off")
@@ -348,9 +350,9 @@ def test_what_overflows_is_no_answer(pipeline, monkeypatch, part, value):
             return logits, predicted
 
         monkeypatch.setattr(pipeline.segmenter, "segment", overflowing)
-    for preset in ("paper", None):
+    for named in ("paper", None):
         results = pipeline.complete(
-            image, masks[:3], on_error="skip", max_batch=3, preset=preset, occluders="off", fallback=0.0
+            image, masks[:3], on_error="skip", max_batch=3, preset=named, occluders="off", fallback=0.0
         )
         assert [r.source is Source.VISIBLE_ONLY for r in results] == [False, True, False]
         assert results[1].amodal == results[1].visible and f"{part} returned NaN or infinity" in results[1].error
@@ -382,7 +384,6 @@ def test_a_thin_mask_survives_where_one_axis_shrinks_and_the_other_grows(wide):
         ({"preset": "best"}, "preset: expected one of paper"),
         ({"occluders": "all"}, "occluders: expected one of"),
         ({"on_error": "ignore"}, "on_error: expected"),
-        ({"depth": np.ones((3, 3))}, r"depth: expected the frame's size \(60, 80\)"),
     ],
 )
 def test_a_bad_setting_is_named(pipeline, changes, message):
@@ -483,8 +484,8 @@ def test_a_folder_brings_its_settings_and_the_segmenter_may_lie_elsewhere(tmp_pa
     (folder / "amodal.yaml").write_text("settings:\n  reading: soft\n  steps: 3\n")
     sam = save_sam(tmp_path / "sam")
     pipeline = AmodalPipeline.from_pretrained(folder, segmenter=sam, steps=5)
-    assert pipeline.settings.reading == "soft" and pipeline.settings.steps == 5
-    assert AmodalPipeline.from_pretrained(folder, segmenter=sam, preset="paper").settings.reading == "equation"
+    assert pipeline.settings.reading == Soft() and pipeline.settings.sampling.steps == 5
+    assert AmodalPipeline.from_pretrained(folder, segmenter=sam, preset="paper").settings.reading == Equation()
 
 
 def test_text_encoders_are_used_once_and_dropped(tmp_path):
@@ -509,7 +510,93 @@ def test_text_encoders_are_used_once_and_dropped(tmp_path):
 
 def test_convex_hull_stays_the_papers_area_in_the_preset(pipeline):
     image, disc, box = scene_of_two()
-    (result,) = pipeline.complete(image, [disc], [box], trace=True, **{**PRESETS["paper"], "steps": 2})
+    (result,) = pipeline.complete(image, [disc], [box], trace=True, preset="paper", steps=2)
     crop = ObjectCrop.whole(60, 80, RESOLUTION)
     hull = convex_hull(MaskRegion.from_full(crop.mask(MaskRegion.from_full(disc)))).full(RESOLUTION, RESOLUTION)
     assert np.array_equal(result.trace.area, hull)
+
+
+# --- settings ----------------------------------------------------------------------------------------------
+
+
+def test_the_paper_is_published_whole(pipeline):
+    """Its w, its steps and one sample, whatever the model is set to, and nothing of ours."""
+    for family, w in (("stable_diffusion", 0.75), ("sdxl", 0.75), ("flux", 1.5)):
+        ours = Settings().replace(reading="anchored", condition="contrast", steps=8, guidance=0.0, samples=3)
+        paper = ours.replace(**preset("paper", family))
+        assert paper.sampling == Sampling(steps=20, guidance=w, samples=1)
+        assert paper.reading == Equation(0.3, 0.3) and paper.condition == Histogram() and paper.area == "hull"
+        assert paper.crop == WholeImage() and paper.points == Points(9, 0) and paper.occluders == "off"
+        assert paper.judgement == Judgement("predicted", keep_visible=False, keep_hull=False, fallback=0.0)
+    assert pipeline.changed(preset="paper", steps=3).sampling == Sampling(steps=3, guidance=0.75)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"reading": "anchored", "leakage": 0.2},
+            "leakage: the reading anchored does not use it; it takes area_growth",
+        ),
+        ({"reading": "start", "leakage": 0.2}, "leakage: the reading start does not use it; it takes strength"),
+        ({"strength": 0.2}, "strength: the reading equation does not use it"),
+        ({"reading": "anchored", "object_noise": 0.2}, "object_noise: the reading anchored does not use it"),
+        ({"condition": "contrast", "blur": 0.1}, "blur: the condition contrast does not use it"),
+        ({"crop": "none", "margin": 0.1}, "margin: the crop none does not use it"),
+        ({"reading": "anchored_real", "condition": "black"}, "condition: the reading anchored_real goes with real"),
+        ({"reading": "anchored", "area": "visible"}, "area: the reading anchored goes with feasible or hull"),
+        ({"sampling": {"step": 3}}, "step: sampling does not use it; it takes steps, guidance"),
+        ({"sampling": 3}, "sampling: expected its settings by name, got 3"),
+        ({"points.steps": 3}, "unknown setting 'points.steps'"),
+    ],
+)
+def test_a_setting_without_effect_is_refused_by_name(changes, message):
+    with pytest.raises(ValueError, match=message):
+        Settings().replace(**changes)
+
+
+def test_settings_by_name_by_path_by_group_and_from_what_they_write():
+    wanted = Settings(reading=Soft(0.2, 0.1), sampling=Sampling(steps=3), occluders="off")
+    assert Settings().replace(reading="soft", leakage=0.2, object_noise=0.1, steps=3) == wanted
+    assert (
+        Settings().replace(**{"reading": {"soft": {"leakage": 0.2, "object_noise": 0.1}}, "sampling.steps": 3})
+        == wanted
+    )
+    assert Settings().replace(**wanted.as_plain()) == wanted
+    assert Settings().replace(sampling={"steps": 3}, reading=Soft(0.2, 0.1), occluders=False) == wanted, "YAML's off"
+    anchored = wanted.replace(reading="anchored_real")
+    assert anchored.condition == Real() and anchored.area == "feasible", "a reading brings what it goes with"
+    assert anchored.replace(reading="soft").condition == Histogram()
+
+
+def test_each_reading_moves_with_each_of_its_settings(pipeline):
+    """What can be set has an effect."""
+    image, disc, _ = scene_of_two()
+    bar = np.zeros_like(disc)
+    bar[:, 36:42] = True
+    painted = {}
+    for reading, name, values in [
+        *((r, "leakage", (0.05, 0.95)) for r in ("equation", "soft")),
+        *((r, "object_noise", (0.0, 0.9)) for r in ("equation", "soft", "start")),
+        ("start", "strength", (0.3, 0.9)),
+        *((r, "area_growth", (0.0, 1.0)) for r in ("anchored", "anchored_real")),
+    ]:
+        low, high = (
+            pipeline.complete(image, [disc & ~bar], [bar], trace=True, reading=reading, **{name: v})[0].trace.painted
+            for v in values
+        )
+        painted[reading, name] = not np.array_equal(low, high)
+    assert all(painted.values()), painted
+
+
+def test_a_scene_and_its_masks_complete_alike(pipeline):
+    image, masks = four_objects()
+    plain = pipeline.complete(image, masks[:2], masks[2:], seed=3)
+    scene = Scene(image, masks[:2], masks[2:])
+    assert [r.amodal for r in pipeline.complete(scene, seed=3)] == [r.amodal for r in plain]
+    (one,) = pipeline.complete(scene, which=[1], seed=3)
+    assert one.amodal == plain[1].amodal and one.occluders == plain[1].occluders
+    off = pipeline.complete(scene, which=[1], occluders="off")
+    assert off[0].source is Source.INFERRED
+    with pytest.raises(ValueError, match="which: expected positions of things from 0 to 1, got 2"):
+        pipeline.complete(scene, which=[2])

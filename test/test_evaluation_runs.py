@@ -85,7 +85,8 @@ def test_a_model_is_measured(root, model, tmp_path, capsys):
     figures = evaluate(root, *options, "--limit", 4)
     assert figures["n"] == 4 and figures["inferred_share"] == 1 and "sam" in figures["bins"]["all"]
     settings = figures["settings"]["methods"]["ours"]["settings"]
-    assert (settings["steps"], settings["fallback"], settings["occluders"]) == (2, 0.0, "any")
+    assert settings["sampling"]["steps"] == 2 and settings["judgement"]["fallback"] == 0.0
+    assert settings["occluders"] == "any"
     assert "ours*" in capsys.readouterr().out, "it looks at neighbours, so it is marked"
 
 

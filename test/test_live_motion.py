@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from amodal_ros.live.motion import Flow, Similarity, box_step, fit_points, flow_step
 from amodal_ros.live.outline import ShapeField, fit_outline, hiding, lies_on, own_outline
-from amodal_ros.scene import MaskRegion, Surroundings
+from amodal_ros.scene import MaskRegion, Scene
 
 similarities = st.builds(Similarity, st.floats(0.5, 2.0), st.floats(-100, 100), st.floats(-100, 100))  # scale, dx, dy
 
@@ -146,8 +146,8 @@ def test_a_whole_shape_is_fitted_to_what_an_occluder_leaves_of_it(scale, dx, dy,
     truth = about(np.array([110.0, 90.0]), scale, dx, dy)
     there = truth.mask(whole, frame)
     wall = MaskRegion(there.x + there.width - eaten, 20, np.ones((160, 60), bool))
-    surroundings = Surroundings([there - wall, wall], frame)
-    outline, cut = own_outline(surroundings.masks[0], hiding(surroundings, 0), frame)
+    scene = Scene.of_masks([there - wall, wall], frame)
+    outline, cut = own_outline(scene.masks[0], hiding(scene, 0), frame)
     assert len(cut), "where the wall touches, the boundary may be the wall's"
     found = fit_outline(ShapeField(whole), Similarity(), outline, cut, iterations=12)
     corners = np.array([[60.0, 60.0], [160.0, 120.0]])
@@ -157,8 +157,8 @@ def test_a_whole_shape_is_fitted_to_what_an_occluder_leaves_of_it(scale, dx, dy,
 
 def test_the_frames_edge_is_nobodys_outline():
     mask = MaskRegion(0, 50, np.ones((40, 60), bool))
-    surroundings = Surroundings([mask], (200, 300))
-    outline, cut = own_outline(mask, hiding(surroundings, 0), (200, 300))
+    scene = Scene.of_masks([mask], (200, 300))
+    outline, cut = own_outline(mask, hiding(scene, 0), (200, 300))
     assert (cut[:, 0] == 0).all() and (outline[:, 0] > 0).all()
 
 

@@ -15,7 +15,7 @@ from ros_graph import graph, image, labels
 from amodal_ros.live.session import LiveSession
 from amodal_ros.messages import nanoseconds
 from amodal_ros.msg import AmodalInstance
-from amodal_ros.scene import Frame
+from amodal_ros.scene import Scene
 
 RATE = 10.0
 
@@ -23,8 +23,8 @@ RATE = 10.0
 class ByPixels:
     """Lets a pipeline made for a film complete the same images after their way through messages."""
 
-    def complete(self, pixels, visible, context=(), **options):
-        return super().complete(self._images[pixels.tobytes()], visible, context, **options)
+    def complete(self, scene, **options):
+        return super().complete(scene.replace(image=self._images[scene.image.tobytes()]), **options)
 
     def __init__(self, shots) -> None:
         super().__init__(shots)
@@ -39,9 +39,9 @@ class OracleInNode(ByPixels, Oracle):
     pass
 
 
-def as_messages(frame: Frame):
+def as_messages(frame: Scene):
     pixels = np.zeros((HEIGHT, WIDTH), np.uint16)
-    for instance in frame.instances:
+    for instance in frame.things:
         pixels[instance.visible.full(HEIGHT, WIDTH)] = instance.id
     return image(frame.stamp, frame.image), labels(frame.stamp, pixels)
 

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from amodal_ros.live.plain import PlainAnswerer, by_need
-from amodal_ros.scene import Frame, Instance, MaskRegion, Source, Surroundings
+from amodal_ros.scene import Instance, MaskRegion, Scene, Source
 
 
 def box(x: int, y: int, width: int, height: int) -> MaskRegion:
     return MaskRegion(x, y, np.ones((height, width), bool))
 
 
-def street() -> Frame:
+def street() -> Scene:
     """Two cars, each with a post before it, the nearer pair last and larger; and a car alone."""
     masks = {
         3: box(20, 30, 30, 20) - box(32, 25, 6, 28),
@@ -26,7 +26,7 @@ def street() -> Frame:
         9: box(170, 50, 20, 20),
     }
     instances = tuple(Instance(i, mask.trim(), "car") for i, mask in masks.items())
-    return Frame(np.zeros((100, 200, 3), np.uint8), instances, stamp=77)
+    return Scene(np.zeros((100, 200, 3), np.uint8), instances, stamp=77)
 
 
 class Model:
@@ -39,17 +39,17 @@ class Model:
         self.seconds = seconds
         self.outcome = lambda completion: completion
 
-    def complete(self, image, visible, context=(), *, depth=None, seed, on_error, should_stop, surroundings):
-        assert on_error == "skip" and surroundings.masks == [*visible, *context]
-        self.asked.append(list(visible))
+    def complete(self, scene, *, which, seed, on_error, should_stop):
+        assert on_error == "skip"
+        self.asked.append([scene.masks[i] for i in which])
         results = []
-        for i in range(len(visible)):
+        for i in which:
             end = time.perf_counter() + self.seconds
             while time.perf_counter() < end:
                 if should_stop():
                     raise RuntimeError("interrupted")
                 time.sleep(0.001)
-            done = replace(surroundings.geometric(i), source=Source.INFERRED, expected_iou=0.9)
+            done = replace(scene.geometric(i), source=Source.INFERRED, expected_iou=0.9)
             results.append(self.outcome(done))
         return results
 
@@ -61,11 +61,10 @@ def sources(answers) -> dict[int, Source]:
 def test_without_a_model_every_object_has_its_geometric_answer():
     frame = street()
     answers = PlainAnswerer().answer(frame)
-    surroundings = Surroundings([i.visible for i in frame.instances], frame.shape)
     for k, answer in enumerate(answers):
-        assert answer.instance is frame.instances[k] and answer.inferred_at == 77
-        assert answer.completion.amodal == surroundings.geometric(k).amodal
-        assert answer.occluders == tuple(frame.instances[j].id for j in surroundings.occluders(k))
+        assert answer.instance is frame.things[k] and answer.inferred_at == 77
+        assert answer.completion.amodal == frame.geometric(k).amodal
+        assert answer.occluders == tuple(frame.things[j].id for j in frame.in_front_of(k))
     assert 4 in answers[0].occluders and sources(answers)[9] is Source.UNOCCLUDED
 
 
@@ -73,8 +72,8 @@ def test_the_model_gets_the_neediest_first_and_never_the_unoccluded():
     frame, model = street(), Model()
     answers = PlainAnswerer(model).answer(frame)
     asked = [mask for batch in model.asked for mask in batch]
-    assert asked[0] == frame.instances[2].visible  # the nearer car: larger, and more of it hidden
-    assert frame.instances[4].visible not in asked
+    assert asked[0] == frame.things[2].visible  # the nearer car: larger, and more of it hidden
+    assert frame.things[4].visible not in asked
     found = sources(answers)
     assert found[5] is Source.INFERRED and found[3] is Source.INFERRED and found[9] is Source.UNOCCLUDED
     assert set(answers[2].occluders) == {6}
@@ -133,5 +132,5 @@ def test_an_interruption_leaves_every_object_answered():
 
 def test_tiny_objects_take_no_model():
     small = [box(10, 10, 5, 4), box(13, 8, 3, 9)]
-    surroundings = Surroundings(small, (40, 40))
-    assert by_need([surroundings.geometric(0), surroundings.geometric(1)]) == []
+    scene = Scene.of_masks(small, (40, 40))
+    assert by_need([scene.geometric(0), scene.geometric(1)]) == []

@@ -14,7 +14,7 @@ from live_scenes import HEIGHT, WIDTH, Broken, Oracle, Thing, edited, film, park
 from amodal_ros.live.schedule import Schedule
 from amodal_ros.live.session import LiveSession
 from amodal_ros.live.tracks import Tracks
-from amodal_ros.scene import Frame, Instance, MaskRegion, Source, Surroundings
+from amodal_ros.scene import Instance, MaskRegion, Scene, Source
 
 SECOND = 1_000_000_000
 MOVED = (Source.PROPAGATED, Source.REMEMBERED)
@@ -26,25 +26,24 @@ def replay(session: LiveSession, shots, instance_id: int):
     answers = []
     for frame, truth in shots:
         result = session.answer(frame)
-        assert [a.instance for a in result] == list(frame.instances)
-        surroundings = Surroundings([i.visible for i in frame.instances], frame.shape)
+        assert [a.instance for a in result] == list(frame.things)
         for i, answer in enumerate(result):
-            _check(answer, i, surroundings, frame)
+            _check(answer, i, frame)
             if answer.instance.id == instance_id:
                 answers.append((answer, truth[instance_id]))
     return answers
 
 
-def _check(answer, i, surroundings, frame):
+def _check(answer, i, frame):
     completion = answer.completion
     assert completion.amodal.contains(completion.visible)
     hidden = completion.amodal - completion.visible
-    assert surroundings.feasible(i, hidden.box).contains(hidden), "hidden parts lie under what can hide them"
+    assert frame.feasible(i, hidden.box).contains(hidden), "hidden parts lie under what can hide them"
     assert (answer.inferred_at < frame.stamp) == (completion.source in MOVED)
     assert completion.possible.contains(completion.amodal)
     assert completion.source not in MOVED or 0.0 <= completion.expected_iou <= 1.0
-    assert (completion.source is Source.UNOCCLUDED) == surroundings.unoccluded(i)
-    assert set(answer.occluders) == {frame.instances[j].id for j in surroundings.occluders(i)}
+    assert (completion.source is Source.UNOCCLUDED) == frame.unoccluded(i)
+    assert set(answer.occluders) == {frame.things[j].id for j in frame.in_front_of(i)}
 
 
 def inside_iou(answer, truth) -> float:
@@ -95,7 +94,7 @@ def test_without_a_completion_the_bounded_hull_answers():
     shots = parked(frames=3)
     for frame, _ in shots:
         for i, answer in enumerate(LiveSession(Oracle(shots), in_line=0).answer(frame)):
-            expected = Surroundings([n.visible for n in frame.instances], frame.shape).geometric(i)
+            expected = frame.geometric(i)
             assert answer.completion.source is expected.source and answer.completion.amodal == expected.amodal
 
 
@@ -152,12 +151,12 @@ def test_masks_that_flicker_by_a_few_pixels_keep_their_memory():
     flickering = []
     for frame, truth in shots:
         taken, instances = MaskRegion.empty(), []
-        for instance in frame.instances:
+        for instance in frame.things:
             rough = (instance.visible.grow(int(rng.integers(-2, 3))).clip(*frame.shape) - taken).trim()
             taken = taken | rough
             if rough:
                 instances.append(replace(instance, visible=rough))
-        flickering.append((replace(frame, instances=tuple(instances)), truth))
+        flickering.append((frame.replace(things=instances), truth))
     session = LiveSession(Oracle(flickering), in_line=0)
     answers = replay(session, flickering, 1)
     forgetful = replay(LiveSession(Oracle(shots), in_line=0, tracks=Tracks(max_tracks=0)), flickering, 1)
@@ -176,7 +175,7 @@ def test_a_clock_that_jumps_back_clears_the_memory_and_jitter_does_not():
         session = LiveSession(Oracle(shots), in_line=0)
         for frame, _ in shots[:16]:
             session.answer(frame)  # the bus is over the car by then
-        answer = session.answer(replace(shots[16][0], stamp=shots[15][0].stamp - back))[0]
+        answer = session.answer(shots[16][0].replace(stamp=shots[15][0].stamp - back))[0]
         assert answer.completion.source is expected
 
 
@@ -218,7 +217,7 @@ def flood(frames: int, per_frame: int, size: int = 12):
             )
             for n in range(per_frame)
         )
-        yield Frame(np.zeros((HEIGHT, WIDTH, 3), np.uint8), instances, SECOND + k * SECOND // 10)
+        yield Scene(np.zeros((HEIGHT, WIDTH, 3), np.uint8), instances, stamp=SECOND + k * SECOND // 10)
 
 
 def test_memory_is_bounded_in_tracks():
@@ -358,9 +357,7 @@ def test_an_object_that_the_model_skips_falls_back():
     assert session.diagnostics()["completions.failed"] == len(pipeline.asked) > 0
 
 
-@pytest.mark.parametrize(
-    "options", [{"budget": -0.1}, {"budget": 1.5}, {"batch": 0}, {"in_line": -1}, {"occluders": "all"}]
-)
+@pytest.mark.parametrize("options", [{"budget": -0.1}, {"budget": 1.5}, {"batch": 0}, {"in_line": -1}])
 def test_bad_parameters_are_named(options):
     shots = parked(frames=1)
     with pytest.raises(ValueError, match=next(iter(options))):
@@ -373,7 +370,7 @@ def test_bad_class_weights_are_named():
 
 
 def test_an_empty_frame_has_no_answers():
-    assert LiveSession(Oracle([]), in_line=1).answer(Frame(np.zeros((HEIGHT, WIDTH, 3), np.uint8), (), SECOND)) == []
+    assert LiveSession(Oracle([]), in_line=1).answer(Scene(np.zeros((HEIGHT, WIDTH, 3), np.uint8))) == []
 
 
 def test_the_session_does_not_import_torch():

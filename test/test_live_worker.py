@@ -64,7 +64,7 @@ def test_without_a_budget_memory_answers_alone():
     pipeline = Oracle(shots)
     with running(LiveSession(pipeline, budget=0.0)) as session:
         for frame, _ in shots:
-            assert len(session.answer(frame)) == len(frame.instances)
+            assert len(session.answer(frame)) == len(frame.things)
         assert session.drain(WAIT) and session.diagnostics()["budget_used"] == 0
     assert not pipeline.asked
 
@@ -77,7 +77,7 @@ def test_answers_keep_their_pace_while_a_completion_takes_forever():
         assert pipeline.working.wait(WAIT)
         began = time.perf_counter()
         for frame, _ in shots[1:]:
-            assert len(session.answer(frame)) == len(frame.instances)
+            assert len(session.answer(frame)) == len(frame.things)
         assert time.perf_counter() - began < 5.0
         assert pipeline.working.is_set(), "the first completion is still under way"
         pipeline.go.set()
@@ -111,7 +111,7 @@ def test_stop_interrupts_and_start_begins_again():
     assert pipeline.interrupted == 2
     assert threading.active_count() < 10
     session.stop()  # once more does no harm
-    assert len(session.answer(shots[1][0])) == len(shots[1][0].instances), "still answers, from geometry"
+    assert len(session.answer(shots[1][0])) == len(shots[1][0].things), "still answers, from geometry"
 
 
 def test_a_reset_interrupts_and_discards_the_completion_under_way():

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from amodal_ros.cli import main
 from amodal_ros.completion import AmodalPipeline, ModelError, Settings
+from amodal_ros.completion.readings import Equation
 from amodal_ros.completion.switches import Switches
 from amodal_ros.models import find_model, load_profile, shipped_names
 from amodal_ros.models.hub import WITHDRAWN
@@ -41,9 +42,8 @@ def test_profiles_of_the_paper_are_shipped():
     papers = {"sd15": 0.75, "sd2": 0.75, "sdxl": 0.75, "flux": 1.5}
     for name, w in papers.items():
         profile = load_profile(name)
-        settings = Settings().replace(**profile.settings)
-        assert (settings.steps, settings.leakage, settings.object_noise, settings.guidance) == (20, 0.3, 0.3, w)
-        assert settings.reading == Settings().reading, "every profile uses the reading that measures best"
+        assert profile.settings == Settings().replace(guidance=w), "as published, on a crop, keeping what is visible"
+        assert profile.settings.reading == Equation(leakage=0.3, object_noise=0.3)
         assert (
             profile.mask_input
             and profile.licence
@@ -92,13 +92,13 @@ def test_a_name_that_is_not_here_says_where_it_looked_and_how_to_get_it(tmp_path
 
 def test_a_hub_id_finds_the_profile_that_is_about_it(caplog):
     assert load_profile("black-forest-labs/FLUX.1-Fill-dev") == load_profile("flux")
-    assert load_profile("somebody/else").settings == {}
+    assert load_profile("somebody/else").settings == Settings()
     assert load_profile("runwayml/stable-diffusion-inpainting") == load_profile("sd15")
     assert "runwayml/stable-diffusion-inpainting was withdrawn by its owner" in caplog.text
 
 
 def test_geometric_has_nothing_to_load():
-    with pytest.raises(ModelError, match=r"'geometric' has no network.*Surroundings"):
+    with pytest.raises(ModelError, match=r"'geometric' has no network.*Scene"):
         AmodalPipeline.from_pretrained("geometric")
 
 
@@ -128,8 +128,10 @@ def test_a_profile_extends_another_and_paths_are_relative_to_it(folder, tmp_path
         switches={"decoder": "./small", "scheduler": {"timestep_spacing": "trailing"}},
     )
     pipeline = AmodalPipeline.from_pretrained(own, leakage=0.5)
-    assert pipeline.name == "mine" and pipeline.settings.steps == 3 and pipeline.settings.leakage == 0.5
-    assert pipeline.settings.object_noise == 0.3, "from sd15"
+    assert (
+        pipeline.name == "mine" and pipeline.settings.sampling.steps == 3 and pipeline.settings.reading.leakage == 0.5
+    )
+    assert pipeline.settings.reading.object_noise == 0.3, "from sd15"
     assert type(pipeline.backend.autoencoder.decoder).__name__ == "AutoencoderTiny"
     assert int(pipeline.backend.schedule(4).timestep(0)) == 999
     assert AmodalPipeline.from_pretrained(own, decoder="").backend.autoencoder.decoder is not None
@@ -353,7 +355,7 @@ def test_bench_refuses_what_it_cannot_measure(folder, capsys):
 
 def test_switches_and_settings_are_told_apart(folder):
     pipeline = AmodalPipeline.from_pretrained(folder, vae_tiling=True, steps=4)
-    assert pipeline.settings.steps == 4 and pipeline.backend.autoencoder.vae.use_tiling
+    assert pipeline.settings.sampling.steps == 4 and pipeline.backend.autoencoder.vae.use_tiling
     with pytest.raises(ValueError, match="unknown setting 'tiling'"):
         AmodalPipeline.from_pretrained(folder, tiling=True)
     assert Switches() == Switches().replace()

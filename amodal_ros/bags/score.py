@@ -10,7 +10,7 @@ from amodal_ros.bags.make import TRUTH_TOPIC
 from amodal_ros.bags.messages import INSTANCES, answers_of
 from amodal_ros.evaluation.metrics import BINS, Record, overlap, summarise
 from amodal_ros.messages import nanoseconds
-from amodal_ros.scene import Answer, Surroundings, convex_hull
+from amodal_ros.scene import Answer, Scene, convex_hull
 
 #: The node's answer, the visible mask, its convex hull, and the hull cut to where neighbours can hide something.
 METHODS = ("answer", "modal", "hull", "bounded_hull")
@@ -109,7 +109,7 @@ def _arrays(bag: Path | str, topic: str) -> dict[int, Any]:
 
 def _compare(stamp: int, answers: list[Answer], truth: list[Answer], beyond_frame: bool) -> list[Record]:
     """One record per object of the truth that was answered. The baselines see the masks that the node saw."""
-    surroundings: Surroundings | None = None
+    scene: Scene | None = None
     place = {answer.instance.id: i for i, answer in enumerate(answers)}
     records = []
     for true in truth:
@@ -117,13 +117,13 @@ def _compare(stamp: int, answers: list[Answer], truth: list[Answer], beyond_fram
         if i is None:
             continue
         shape = true.completion.frame_shape
-        if surroundings is None:
-            surroundings = Surroundings([answer.instance.visible for answer in answers], shape)
+        if scene is None:
+            scene = Scene(None, [answer.instance for answer in answers], shape=shape)
         guesses = {
             "answer": answers[i].completion.amodal,
-            "modal": surroundings.masks[i],
-            "hull": convex_hull(surroundings.masks[i]),
-            "bounded_hull": surroundings.bounded_hull(i),
+            "modal": scene.masks[i],
+            "hull": convex_hull(scene.masks[i]),
+            "bounded_hull": scene.bounded_hull(i),
         }
         overlaps = {m: overlap(guess, true.completion.amodal, shape, beyond_frame) for m, guess in guesses.items()}
         name = str(true.instance.id)

@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from amodal_ros.completion.errors import Interrupted, ModelError
-from amodal_ros.completion.settings import PRESETS, TABLE_2, Settings
+from amodal_ros.completion.settings import PRESETS, TABLE_2, Settings, preset
 
 if TYPE_CHECKING:
     from amodal_ros.completion.pipeline import AmodalPipeline
 
-__all__ = ["PRESETS", "TABLE_2", "AmodalPipeline", "Interrupted", "ModelError", "Settings"]
+__all__ = ["PRESETS", "TABLE_2", "AmodalPipeline", "Interrupted", "ModelError", "Settings", "preset"]
 
 
 def __getattr__(name: str) -> Any:

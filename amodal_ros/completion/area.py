@@ -7,6 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from amodal_ros.completion.readings import Anchored
 from amodal_ros.completion.settings import Settings
 from amodal_ros.scene.hull import convex_hull
 from amodal_ros.scene.mask import MaskRegion
@@ -22,7 +23,7 @@ def inpainting_area(visible: np.ndarray, feasible: np.ndarray, outside: np.ndarr
 
     Args:
         visible: V.
-        feasible: F, where hidden parts can lie (`scene.occluders`).
+        feasible: F, where hidden parts can lie (`scene.Scene.feasible`).
         outside: what lies outside the frame.
 
     The readings of Eq. 7 take M = hull(V), or V itself for Table 2's row without an area. The anchored readings keep
@@ -34,13 +35,14 @@ def inpainting_area(visible: np.ndarray, feasible: np.ndarray, outside: np.ndarr
     if settings.area == "visible":
         return visible
     hull = hull_area(visible)
-    if settings.reading not in ("anchored", "anchored_real"):
+    reading = settings.reading
+    if not isinstance(reading, Anchored):
         return hull & (feasible | visible) if settings.area == "feasible" else hull
-    distance = round(settings.area_growth * object_size(visible))
+    distance = round(reading.area_growth * object_size(visible))
     near = _grow(visible, distance)
     beyond = outside & near if (outside & _grow(visible, 2)).any() else np.zeros_like(visible)
     reach = _grow(hull, distance) & ~outside
-    if settings.area == "feasible" or settings.reading == "anchored_real":
+    if settings.area == "feasible":
         reach &= _grow(feasible, 1)
     reach |= beyond
     return reach & ~visible

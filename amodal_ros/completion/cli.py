@@ -14,10 +14,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from amodal_ros.completion.options import add_setting_arguments, chosen_settings
+from amodal_ros.completion.options import add_setting_arguments, chosen_settings, only_occluders
 from amodal_ros.io import LabelError, cut_labels, read_image, read_labels, read_mask
 from amodal_ros.io.options import add_colours_argument
-from amodal_ros.scene import Answer, Completion, Instance, MaskRegion, Source, Surroundings
+from amodal_ros.scene import Answer, Completion, Instance, MaskRegion, Scene, Source
 from amodal_ros.scene.overlay import draw_overlay
 
 #: What VOC, DAVIS and others write where nobody can tell.
@@ -63,19 +63,13 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("no objects: name MASK files or give --labels LABELMAP")
     started = time.perf_counter()
     if args.model == "geometric":
-        settings = chosen_settings(args)
-        masks = [*(i.visible for i in instances), *context]
-        surroundings = Surroundings(masks, image.shape[:2], settings.get("occluders", "instances"))
-        completions = [surroundings.geometric(k) for k in range(len(instances))]
+        scene = Scene(image, instances, context, occluders=only_occluders(chosen_settings(args)))
+        completions = [scene.geometric(k) for k in range(len(instances))]
     else:
-        completions = _complete(args, image, instances, context)
+        scene, completions = _complete(args, image, instances, context)
     seconds = time.perf_counter() - started
 
-    ids = [i.id for i in instances]
-    answers = [
-        Answer(instance, done, 0, tuple(ids[k] for k in done.occluders if k < len(ids)))
-        for instance, done in zip(instances, completions)
-    ]
+    answers = [Answer(i, done, 0, scene.ids(done.occluders)) for i, done in zip(scene.things, completions)]
     args.out.mkdir(parents=True, exist_ok=True)
     write_results(args.out, image, answers, args)
     print_table(answers)
@@ -89,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _complete(
     args: argparse.Namespace, image: np.ndarray, instances: Sequence[Instance], context: Sequence[MaskRegion]
-) -> list[Completion]:
+) -> tuple[Scene, list[Completion]]:
     from tqdm import tqdm
 
     from amodal_ros.completion import AmodalPipeline
@@ -103,9 +97,8 @@ def _complete(
             bar.total = total
             bar.update(done - bar.n)
 
-        return pipeline.complete(
-            image, [i.visible for i in instances], context, seed=args.seed, trace=args.trace, progress=progress
-        )
+        scene = Scene(image, instances, context, occluders=pipeline.settings.occluders)
+        return scene, pipeline.complete(scene, seed=args.seed, trace=args.trace, progress=progress)
 
 
 def read_objects(args: argparse.Namespace, shape: tuple[int, int]) -> tuple[list[Instance], list[MaskRegion]]:

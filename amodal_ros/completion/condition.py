@@ -8,7 +8,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from amodal_ros.completion.settings import Background
+from amodal_ros.completion.readings import Black, Contrast, Histogram
 
 
 def to_signed(image: np.ndarray) -> np.ndarray:
@@ -33,25 +33,25 @@ def object_pixels(image: np.ndarray, strength: float, rng: np.random.Generator) 
 
 
 def background_pixels(
-    image: np.ndarray, visible: np.ndarray, kind: Background, blur: float, rng: np.random.Generator
+    image: np.ndarray, visible: np.ndarray, condition: Histogram | Black | Contrast, rng: np.random.Generator
 ) -> np.ndarray:
     """Section 4.2, "Background pixels": x_bck for Eq. 8.
 
     Args:
         image: I, (height, width, 3) in [-1, 1].
         visible: V, bool (height, width), at least one pixel.
-        kind: ``"histogram"``: every pixel drawn from the colour histogram of the visible pixels, then blurred
-            (drawing visible pixels with replacement draws from that histogram exactly, jointly in R, G and B);
-            ``"black"``; ``"contrast"``: one plain colour far from the object's.
-        blur: sigma of the Gaussian blur in pixels.
+        condition: `Histogram`: every pixel drawn from the colour histogram of the visible pixels, then blurred (drawing
+            visible pixels with replacement draws from that histogram exactly, jointly in R, G and B); `Black`;
+            `Contrast`: one plain colour far from the object's.
     """
-    if kind == "black":
+    if isinstance(condition, Black):
         return np.full(image.shape, -1.0, np.float32)
     colours = image[visible]
-    if kind == "contrast":
+    if isinstance(condition, Contrast):
         return np.broadcast_to(contrasting_colour(colours), image.shape).astype(np.float32)
     drawn = colours[rng.integers(0, len(colours), visible.size)].reshape(image.shape)
-    return cv2.GaussianBlur(drawn, (0, 0), blur) if blur > 0 else drawn
+    sigma = condition.blur * len(image)
+    return cv2.GaussianBlur(drawn, (0, 0), sigma) if sigma > 0 else drawn
 
 
 def contrasting_colour(colours: np.ndarray) -> np.ndarray:

@@ -6,32 +6,32 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from amodal_ros.completion.settings import Settings
-from amodal_ros.scene import MaskRegion, Surroundings
+from amodal_ros.completion.settings import Judgement
+from amodal_ros.scene import MaskRegion, Scene
 
 
 def best_candidate(
-    candidates: Sequence[MaskRegion], predicted: np.ndarray, surroundings: Surroundings, i: int, settings: Settings
+    candidates: Sequence[MaskRegion], predicted: np.ndarray, scene: Scene, i: int, judgement: Judgement
 ) -> tuple[int, np.ndarray]:
-    """Which of the segmenter's masks of object i counts, and every one's score = IoU(mask * K, V).
+    """Which of the segmenter's masks of thing i counts, and every one's score = IoU(mask * K, V).
 
     Args:
         candidates: in frame coordinates.
         predicted: the segmenter's own estimates of their IoU, float (candidates,).
     """
-    scores = np.array([surroundings.score(i, candidate) for candidate in candidates])
+    scores = np.array([scene.score(i, candidate) for candidate in candidates])
     # Known pixels judge; where several candidates explain them alike the segmenter's own opinion decides.
-    worth = predicted if settings.choice == "predicted" else scores * np.clip(predicted, 0.05, 1.0)
+    worth = predicted if judgement.choice == "predicted" else scores * np.clip(predicted, 0.05, 1.0)
     return int(np.argmax(worth)), scores
 
 
-def admissible(guess: MaskRegion, surroundings: Surroundings, i: int, settings: Settings) -> MaskRegion:
+def admissible(guess: MaskRegion, scene: Scene, i: int, judgement: Judgement) -> MaskRegion:
     """A guess without what cannot be: A \\ V lies within F, A contains V and hangs together with it."""
-    mask = surroundings.masks[i]
+    mask = scene.masks[i]
     shape = guess
-    if surroundings.mode != "off":
-        shape = (guess & mask) | (guess & surroundings.feasible(i, guess.box))
-    return (shape | mask).connected_to(mask).trim() if settings.keep_visible else shape.trim()
+    if scene.occluders != "off":
+        shape = (guess & mask) | (guess & scene.feasible(i, guess.box))
+    return (shape | mask).connected_to(mask).trim() if judgement.keep_visible else shape.trim()
 
 
 def majority(shapes: Sequence[MaskRegion]) -> tuple[MaskRegion, float]:

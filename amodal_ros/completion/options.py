@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import Any, get_args
 
-from amodal_ros.completion.settings import PRESETS, Reading, Settings
-from amodal_ros.scene.occluders import Occluders
+from amodal_ros.completion.readings import READINGS
+from amodal_ros.completion.settings import PRESETS, Settings
+from amodal_ros.scene import Occluders
 
 
-def add_setting_arguments(parser: argparse.ArgumentParser) -> None:
+def add_setting_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Options that change the model's default `Settings`."""
-    parser.add_argument("--reading", choices=get_args(Reading), help="reading of Eq. 7; the model's own by default")
+    parser.add_argument("--reading", choices=list(READINGS), help="reading of Eq. 7; the model's own by default")
     parser.add_argument(
         "--occluders",
         choices=get_args(Occluders),
         help="what can hide an object: labelled things (instances), these and unlabelled pixels (any), anything (off)",
     )
-    parser.add_argument("--preset", choices=list(PRESETS), help="'paper': what was published, nothing of ours")
+    parser.add_argument("--preset", choices=PRESETS, help="'paper': what was published, nothing of ours")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="any other setting, e.g. --set samples=3"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any other setting by name or path, e.g. --set samples=3 or --set condition=black",
     )
 
 
@@ -35,9 +41,19 @@ def chosen_settings(args: argparse.Namespace) -> dict[str, Any]:
         if not equals:
             raise ValueError(f"--set: expected KEY=VALUE, got {item!r}")
         changes[name] = Settings.parse(name, text)
-    for name in ("reading", "occluders"):
+    for name in ("reading", "occluders", "preset"):
         if getattr(args, name) is not None:
             changes[name] = getattr(args, name)
-    if args.preset is not None:
-        changes["preset"] = args.preset
     return changes
+
+
+def only_occluders(changes: Mapping[str, Any]) -> Occluders:
+    """What can hide an object, for the model without network, which knows no other setting.
+
+    Raises:
+        ValueError: another setting was given.
+    """
+    unused = sorted(set(changes) - {"occluders"})
+    if unused:
+        raise ValueError(f"model geometric: it has no setting but occluders, got {', '.join(unused)}")
+    return changes.get("occluders", "instances")

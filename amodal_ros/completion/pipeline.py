@@ -23,17 +23,19 @@ from amodal_ros.completion.condition import background_pixels, condition_image, 
 from amodal_ros.completion.crop import ObjectCrop
 from amodal_ros.completion.device import choose_device, choose_dtype, describe, is_out_of_memory
 from amodal_ros.completion.errors import Interrupted, ModelError
-from amodal_ros.completion.inputs import Mask, check_image, regions_of
+from amodal_ros.completion.inputs import check_things, scene_of
 from amodal_ros.completion.judge import admissible, best_candidate, majority
 from amodal_ros.completion.points import draw_points
-from amodal_ros.completion.sampler import first_step, inpaint
+from amodal_ros.completion.readings import Real
+from amodal_ros.completion.sampler import inpaint
 from amodal_ros.completion.segmenters import Segmenter, load_segmenter
-from amodal_ros.completion.settings import Settings
+from amodal_ros.completion.settings import AroundObject, Settings, preset
 from amodal_ros.completion.switches import SWITCH_NAMES
 from amodal_ros.completion.trace import Trace
 from amodal_ros.models import find_model
+from amodal_ros.models.layout import family_of
 from amodal_ros.models.profiles import is_hub_id
-from amodal_ros.scene import Completion, MaskRegion, Source, Surroundings
+from amodal_ros.scene import Completion, Mask, MaskRegion, Scene, Source
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +60,7 @@ class AmodalPipeline:
         self.segmenter = segmenter
         self.settings = settings or Settings()
         self.name = name or backend.family
-        #: Objects that fit into the device's memory together, while it was found that `Settings.max_batch` do not.
+        #: Objects that fit into the device's memory together, while it was found that `Sampling.max_batch` do not.
         self.batch_limit: int | None = None
         self._fitted = 0  # full batches since the limit was set
 
@@ -71,7 +73,6 @@ class AmodalPipeline:
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
         resolution: int | None = None,
-        preset: str | None = None,
         **changes: Any,
     ) -> AmodalPipeline:
         """Load a model. Nothing is downloaded: what is not on this machine is an error that says how to get it.
@@ -84,7 +85,7 @@ class AmodalPipeline:
             device: by default a CUDA device if there is one, else the CPU.
             dtype: by default the profile's on a GPU and float32 on a CPU.
             resolution: pixels along one side; by default the model's own.
-            preset, changes: changes to the profile's `Settings` and `Switches`, by name.
+            changes: changes to the profile's `Settings` and `Switches` by name, and ``preset``.
 
         Raises:
             ModelError: the model or one of its components cannot be used; the message names it.
@@ -93,7 +94,7 @@ class AmodalPipeline:
         found = find_model(model, segmenter)
         profile = found.profile
         switches = {name: changes.pop(name) for name in SWITCH_NAMES & changes.keys()}
-        settings = Settings().replace(**profile.settings).replace(preset, **changes)
+        settings = _changed(profile.settings, family_of(found.folder), **changes)
         chosen_device = choose_device(device)
         chosen_dtype = choose_dtype(dtype, chosen_device, profile.dtype)
         try:
@@ -122,72 +123,73 @@ class AmodalPipeline:
             pipeline.warm_up()
         return pipeline
 
+    def changed(self, **changes: Any) -> Settings:
+        """The pipeline's settings with changes by name (`Settings.replace`), and ``preset``, which comes first.
+
+        Raises:
+            ValueError: unknown preset or setting, a value out of range, or a setting that the reading does not use.
+        """
+        return _changed(self.settings, self.backend.family, **changes)
+
     def complete(
         self,
-        image: np.ndarray,
-        visible: Sequence[Mask],
+        scene: Scene | np.ndarray,
+        visible: Sequence[Mask] = (),
         context: Sequence[Mask] = (),
         *,
-        depth: np.ndarray | None = None,
+        which: Sequence[int] | None = None,
         seed: int = 0,
         on_error: str = "raise",
         should_stop: Callable[[], bool] = lambda: False,
         progress: Callable[[int, int], None] | None = None,
-        surroundings: Surroundings | None = None,
         trace: bool = False,
-        preset: str | None = None,
-        **overrides: Any,
+        **changes: Any,
     ) -> list[Completion | Any]:  # Any: the None of on_error="skip", which other calls need not expect
-        """Amodal masks for the objects of one image.
+        """Amodal masks for things of a scene: ``complete(scene, which=[3, 7])``.
+
+        Or of an image and masks: ``complete(image, visible, context)``, RGB uint8 (height, width, 3) and bool (height,
+        width) arrays or `MaskRegion`. Then the masks in `visible` are completed and are each other's context, and what
+        can hide them is the setting `occluders`. A scene says that itself, unless the call changes it.
 
         Args:
-            image: I, uint8 (height, width, 3), RGB.
-            visible: V per object to complete: bool (height, width) arrays or `MaskRegion`. They are each other's
-                context.
-            context: visible masks of further things in the image.
-            depth: optional float (height, width) in metres; decides who is in front.
+            which: positions of the things to complete; by default all.
             seed: fixes every random draw. Every object draws the same way, whatever its place in the call.
             on_error: ``"raise"``, or ``"skip"``: a bad mask gives None in its place, an object that failed is
                 VISIBLE_ONLY and says why (`Completion.error`), both logged; nothing else is lost.
             should_stop: asked before every denoising step.
             progress: called with (denoising steps done, steps in all).
-            surroundings: what the masks tell about each other, where the caller has it already: of
-                ``[*visible, *context]``, in this order. Its `mode` overrides the setting `occluders`.
             trace: keep what happened on the way (`Completion.trace`).
-            preset, overrides: changes to `settings` for this call.
+            changes: to `settings`, for this call (`changed`).
 
         Returns:
-            One `Completion` per visible mask, in order.
+            One `Completion` per thing, in the order of `which`.
 
         Raises:
-            ValueError: a bad image, mask or setting.
+            ValueError: a bad image, mask, position or setting.
             Interrupted: `should_stop` said yes; `Interrupted.results` holds what was done.
         """
-        settings = self.settings.replace(preset, **overrides)
-        check_image(image)
-        if on_error not in ("raise", "skip"):
-            raise ValueError(f"on_error: expected 'raise' or 'skip', got {on_error!r}")
-        shape = image.shape[:2]
-        masks, bad = regions_of([*visible, *context], shape, on_error, len(visible))
-        if surroundings is None:
-            surroundings = Surroundings(masks, shape, settings.occluders, depth)
-
-        results: list[Completion | Any] = [None] * len(visible)
+        settings = self.changed(**changes)
+        if not isinstance(scene, Scene):
+            scene = scene_of(scene, visible, context, settings.occluders, on_error)
+        elif changes.keys() & {"occluders", "preset"}:
+            scene = scene.replace(occluders=settings.occluders)
+        call = _Call(scene, settings, seed, trace)
+        which = range(len(scene.things)) if which is None else which
+        results: dict[int, Completion] = {}
 
         def fail(i: int, error: Exception) -> None:
             if on_error == "raise":
                 raise error
             log.warning("%s: the completion of object %d failed: %s", self.name, i, first_line(error))
-            results[i] = _failed(surroundings, i, error)
+            results[i] = _failed(call.scene, i, error)
 
         tasks: list[_Task] = []
-        for i in sorted(set(range(len(visible))) - bad):
+        for i in check_things(scene, which, on_error):
             try:
-                if surroundings.unoccluded(i):
-                    results[i] = surroundings.geometric(i)
+                if scene.unoccluded(i):
+                    results[i] = scene.geometric(i)
                 else:
-                    samples = range(settings.samples)
-                    tasks += [self._task(image, surroundings, i, seed, k, settings, trace) for k in samples]
+                    tasks += [self._task(call, i, k) for k in range(settings.sampling.samples)]
             except Exception as error:
                 fail(i, error)
 
@@ -195,15 +197,15 @@ class AmodalPipeline:
         painted: dict[int, list[_Task]] = {}
         alone = 0  # so many tasks are done one by one, since they failed together
         while tasks:
-            size = 1 if alone else min(settings.max_batch, self.batch_limit or settings.max_batch)
+            size = 1 if alone else min(settings.sampling.max_batch, self.batch_limit or settings.sampling.max_batch)
             batch = tasks[:size]
             steps.plan(math.ceil(len(tasks) / size))
             try:
                 images = self._paint(batch, settings, steps)  # section 4.1
-                self._segment(batch, images, surroundings, settings)
-                self._fits(len(batch), settings.max_batch)
+                self._segment(batch, images, call)
+                self._fits(len(batch), settings.sampling.max_batch)
             except Interrupted:
-                raise Interrupted(results) from None
+                raise Interrupted([results.get(i) for i in which]) from None
             except Exception as error:
                 if is_out_of_memory(error) and len(batch) > 1:
                     self._halve(len(batch))
@@ -220,12 +222,12 @@ class AmodalPipeline:
             tasks, alone = tasks[size:], max(0, alone - 1)
             for task in batch:
                 painted.setdefault(task.index, []).append(task)
-                if len(painted[task.index]) == settings.samples:
+                if len(painted[task.index]) == settings.sampling.samples:
                     try:
-                        results[task.index] = _conclude(painted[task.index], surroundings, settings)
+                        results[task.index] = _conclude(painted[task.index], call)
                     except Exception as error:
                         fail(task.index, error)
-        return results
+        return [results.get(i) for i in which]
 
     def warm_up(self) -> None:
         """Complete made-up objects in batches of every size, so that no later call waits for a compiler: what was
@@ -234,7 +236,7 @@ class AmodalPipeline:
         image = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
         visible = np.zeros((side, side), bool)
         visible[16:40, 16:40] = True
-        for count in range(1, self.settings.max_batch + 1):
+        for count in range(1, self.settings.sampling.max_batch + 1):
             self.complete(image, [visible] * count, occluders="off", steps=1, samples=1)
 
     def free(self) -> None:
@@ -272,40 +274,33 @@ class AmodalPipeline:
 
     # --- section 4, stage by stage --------------------------------------------------------------------------
 
-    def _task(
-        self,
-        image: np.ndarray,
-        surroundings: Surroundings,
-        i: int,
-        seed: int,
-        sample: int,
-        settings: Settings,
-        trace: bool,
-    ) -> _Task:
+    def _task(self, call: _Call, i: int, sample: int) -> _Task:
         """Sections 4.2 and 4.3 for one object: its crop, condition image, area, noise and points."""
-        rng = np.random.default_rng([seed, sample])
-        mask = surroundings.masks[i]
-        if settings.crop == "object":
-            crop = ObjectCrop.around(mask, settings.margin, self.backend.resolution)
+        scene, settings = call.scene, call.settings
+        rng = np.random.default_rng([call.seed, sample])
+        mask = scene.masks[i]
+        if isinstance(settings.crop, AroundObject):
+            crop = ObjectCrop.around(mask, settings.crop.margin, self.backend.resolution)
         else:
-            crop = ObjectCrop.whole(*surroundings.frame_shape, self.backend.resolution)
-        pixels = crop.image(image)
+            crop = ObjectCrop.whole(*scene.shape, self.backend.resolution)
+        pixels = crop.image(scene.image)
         visible = crop.mask(mask)
-        feasible = crop.mask(surroundings.feasible(i, crop.box)) & ~visible
-        outside = crop.mask(MaskRegion(*crop.box[:2], ~_inside(surroundings.frame_shape, crop.box)))
+        feasible = crop.mask(scene.feasible(i, crop.box)) & ~visible
+        outside = crop.mask(MaskRegion(*crop.box[:2], ~_inside(scene.shape, crop.box)))
 
         signed = to_signed(pixels)
-        if settings.reading == "anchored_real":
+        if isinstance(settings.condition, Real):
             x = signed
         else:
-            noise = 0.0 if settings.reading == "anchored" else settings.object_noise
-            background = background_pixels(signed, visible, settings.background, settings.blur * crop.resolution, rng)
-            x = condition_image(visible, object_pixels(signed, noise, rng), background)  # Eq. 8, 9
+            background = background_pixels(signed, visible, settings.condition, rng)
+            x = condition_image(
+                visible, object_pixels(signed, settings.reading.pixel_noise, rng), background
+            )  # Eq. 8, 9
         area = inpainting_area(visible, feasible, outside, settings)  # Eq. 10
         latent_noise = rng.standard_normal(self.backend.latent_shape, dtype=np.float32)
-        points, labels = draw_points(visible, feasible, outside, settings, rng)
+        points, labels = draw_points(visible, feasible, outside, settings.points, rng)
         task = _Task(i, sample, crop, x, area, latent_noise, points, labels)
-        if trace:
+        if call.trace:
             task.trace = Trace(crop, pixels, visible, to_uint8(x), area, feasible, points=points, labels=labels)
         return task
 
@@ -327,9 +322,7 @@ class AmodalPipeline:
         return images
 
     @torch.inference_mode()
-    def _segment(
-        self, batch: list[_Task], images: torch.Tensor, surroundings: Surroundings, settings: Settings
-    ) -> None:
+    def _segment(self, batch: list[_Task], images: torch.Tensor, call: _Call) -> None:
         """Points prompt the segmenter on what was painted; the best candidate becomes the task's guess."""
         # Objects without known background have no points off the object; prompts of one length share a pass.
         for length in sorted({len(t.points) for t in batch}):
@@ -341,7 +334,7 @@ class AmodalPipeline:
             logits, predicted = self.segmenter.segment(images[rows], points, labels)
             for k, task_logits, task_predicted in zip(rows, logits.cpu().numpy(), predicted.cpu().numpy()):
                 if np.isfinite(task_logits).all() and np.isfinite(task_predicted).all():
-                    _choose(batch[k], task_logits, task_predicted, surroundings, settings)
+                    _choose(batch[k], task_logits, task_predicted, call)
                 else:
                     batch[k].error = self._not_finite("segmenter")
 
@@ -358,6 +351,16 @@ class AmodalPipeline:
                 trace.steps.append((step, _picture(picture)))
         for trace, picture in zip(traces, images):
             trace.painted = _picture(picture)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What all objects of one call share."""
+
+    scene: Scene
+    settings: Settings
+    seed: int
+    trace: bool
 
 
 @dataclass
@@ -385,7 +388,8 @@ class _Steps:
         self, settings: Settings, should_stop: Callable[[], bool], progress: Callable[[int, int], None] | None
     ) -> None:
         self._should_stop, self._progress = should_stop, progress
-        self._per_batch = settings.steps - first_step(settings, settings.steps)
+        steps = settings.sampling.steps
+        self._per_batch = steps - settings.reading.first_step(steps)
         self._done = self._total = 0
 
     def plan(self, batches: int) -> None:
@@ -399,54 +403,52 @@ class _Steps:
         return self._should_stop()
 
 
-def _choose(
-    task: _Task, logits: np.ndarray, predicted: np.ndarray, surroundings: Surroundings, settings: Settings
-) -> None:
+def _choose(task: _Task, logits: np.ndarray, predicted: np.ndarray, call: _Call) -> None:
     """The candidate that counts, and its agreement with the known pixels (score = IoU(mask * K, V))."""
     regions = [task.crop.region(candidate) for candidate in logits]
-    best, scores = best_candidate(regions, predicted, surroundings, task.index, settings)
+    best, scores = best_candidate(regions, predicted, call.scene, task.index, call.settings.judgement)
     task.guess, task.score = regions[best], float(scores[best])
     if task.trace is not None:
         trace = task.trace
         trace.candidates, trace.predicted, trace.scores, trace.chosen = logits > 0, predicted, scores, best
 
 
-def _conclude(tasks: list[_Task], surroundings: Surroundings, settings: Settings) -> Completion:
+def _conclude(tasks: list[_Task], call: _Call) -> Completion:
     """One object's answer from its samples: cut to what is feasible, united with V, put to the vote.
 
     Raises:
         Exception: what a sample failed with.
     """
-    i = tasks[0].index
+    i, scene, judgement = tasks[0].index, call.scene, call.settings.judgement
     for task in tasks:
         if task.error is not None:
             raise task.error
-    geometric = surroundings.geometric(i)
-    amodal, agreement = majority([admissible(t.guess, surroundings, i, settings) for t in tasks])
-    if settings.keep_visible:
-        amodal = amodal | surroundings.masks[i]
-    if settings.keep_hull:
+    geometric = scene.geometric(i)
+    amodal, agreement = majority([admissible(t.guess, scene, i, judgement) for t in tasks])
+    if judgement.keep_visible:
+        amodal = amodal | scene.masks[i]
+    if judgement.keep_hull:
         amodal = amodal | geometric.amodal
     if tasks[0].trace is not None:
         tasks[0].trace.amodal = tasks[0].crop.mask(amodal)
-    if float(np.mean([t.score for t in tasks])) < settings.fallback:
+    if float(np.mean([t.score for t in tasks])) < judgement.fallback:
         return dataclasses.replace(geometric, trace=tasks[0].trace)
     return dataclasses.replace(
         geometric,
         amodal=amodal,
         source=Source.INFERRED,
-        possible=surroundings.possible(i, amodal),
+        possible=scene.possible(i, amodal),
         agreement=agreement,
         estimates_outside=True,
         trace=tasks[0].trace,
     )
 
 
-def _failed(surroundings: Surroundings, i: int, error: Exception) -> Completion:
+def _failed(scene: Scene, i: int, error: Exception) -> Completion:
     """The answer for an object that could not be completed."""
-    geometric = surroundings.geometric(i)
+    geometric = scene.geometric(i)
     reason = f"{type(error).__name__}: {first_line(error)}"
-    return dataclasses.replace(geometric, amodal=surroundings.masks[i], source=Source.VISIBLE_ONLY, error=reason)
+    return dataclasses.replace(geometric, amodal=scene.masks[i], source=Source.VISIBLE_ONLY, error=reason)
 
 
 def _to_device(arrays: list[np.ndarray], backend: Backend) -> torch.Tensor:
@@ -459,3 +461,8 @@ def _picture(image: torch.Tensor) -> np.ndarray:
 
 def _inside(shape: tuple[int, int], box: tuple[int, int, int, int]) -> np.ndarray:
     return MaskRegion(0, 0, np.ones(shape, bool)).window(*box)
+
+
+def _changed(settings: Settings, family: str, **changes: Any) -> Settings:
+    name = changes.pop("preset", None)
+    return (settings.replace(**preset(name, family)) if name is not None else settings).replace(**changes)

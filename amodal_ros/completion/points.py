@@ -5,14 +5,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from amodal_ros.completion.settings import Settings
+from amodal_ros.completion.settings import Points
 
 #: Points off the object keep this distance (crop pixels) from V: outlines are a few pixels off.
 CLEARANCE = 2
 
 
 def draw_points(
-    visible: np.ndarray, feasible: np.ndarray, outside: np.ndarray, settings: Settings, rng: np.random.Generator
+    visible: np.ndarray, feasible: np.ndarray, outside: np.ndarray, points: Points, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Prompt points for one object.
 
@@ -25,10 +25,10 @@ def draw_points(
         points float32 (n, 2) as (x, y) in crop pixels, and labels int64 (n,): 1 on V, 0 on what is known not to be the
         object (K \\ V). Where no such pixel exists there are no points off the object.
     """
-    on = _draw(visible, settings.positive_points, rng)
+    on = _draw(visible, points.positive, rng)
     disc = np.ones((2 * CLEARANCE + 1,) * 2, np.uint8)
     near = cv2.dilate(visible.view(np.uint8), disc).view(bool)
-    off = _draw(~(feasible | outside | near), settings.negative_points, rng)
+    off = _draw(~(feasible | outside | near), points.negative, rng)
     return np.concatenate([on, off]), np.repeat([1, 0], [len(on), len(off)])
 
 

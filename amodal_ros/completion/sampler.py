@@ -46,15 +46,16 @@ def inpaint(
     mask = latent_area(area, backend.latent_factor)
     strength = leakage_strength(mask, settings, backend.has_mask_input)
     known = backend.mask_conditioning(image, area)
-    empty = backend.empty_conditioning(image, settings.empty_mask) if settings.guidance > 0 else None
+    w = settings.sampling.guidance
+    empty = backend.empty_conditioning(image, settings.sampling.empty_mask) if w > 0 else None
 
-    schedule = backend.schedule(settings.steps)
-    first = first_step(settings, len(schedule))
+    schedule = backend.schedule(settings.sampling.steps)
+    first = settings.reading.first_step(len(schedule))
     z = schedule.noised(x, noise, first) if first else schedule.start(noise)
     for step in range(first, len(schedule)):
         if should_stop():
             raise Interrupted
-        prediction = guided_prediction(backend, z, schedule.timestep(step), known, empty, settings.guidance)
+        prediction = guided_prediction(backend, z, schedule.timestep(step), known, empty, w)
         z_tilde, clean = schedule.step(prediction, step, z)  # Eq. 4
         x_t = schedule.noised(x, noise, step + 1)  # Eq. 1, at the level after the step
         z = leak(z_tilde, x_t, *strength)  # Eq. 7
@@ -73,28 +74,10 @@ def leakage_strength(
 ) -> tuple[torch.Tensor | float, torch.Tensor | float]:
     """M and s of Eq. 7 for a reading: the pair that `leak` takes.
 
-    ``equation`` takes M and s literally. ``soft`` leaks everywhere: M acts only through the model's mask input.
-    ``start`` does not blend at all, ``anchored`` paints freely inside M and keeps everything else.
-
     A model without a mask input knows no M, so in Eq. 11 its empty M gives x_t; put into Eq. 7 the effective strength
     inside M is s * (1 + w), at most 1.
     """
-    if settings.reading == "start":
-        return 1.0, 1.0
-    if settings.reading in ("anchored", "anchored_real"):
-        return mask, 1.0
-    s: torch.Tensor | float = settings.leakage
-    if not has_mask_input:
-        guided = min(1.0, settings.leakage * (1 + settings.guidance))
-        s = settings.leakage + (guided - settings.leakage) * mask
-    return (mask, s) if settings.reading == "equation" else (1.0, s)
-
-
-def first_step(settings: Settings, steps: int) -> int:
-    """Where denoising begins: at pure noise, or for ``start`` at x noised to level s (the last s * steps steps)."""
-    if settings.reading != "start":
-        return 0
-    return steps - max(1, min(steps, round(settings.leakage * steps)))
+    return settings.reading.blend(mask, 1.0 if has_mask_input else 1.0 + settings.sampling.guidance)
 
 
 def guided_prediction(

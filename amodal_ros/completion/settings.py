@@ -1,159 +1,245 @@
-"""Every choice of the method, in the paper's order. `docs/method.md` says why each exists."""
+"""Every choice of the method, nested as the paper's sections are. `docs/method.md` says why each exists."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, ClassVar, Literal
 
-from amodal_ros.scene.occluders import Occluders
+from amodal_ros.completion.readings import CONDITIONS, READINGS, Area, Condition, Equation, Histogram, Reading
+from amodal_ros.completion.values import Value, hints, number, parsed
+from amodal_ros.scene import Occluders
 
-Reading = Literal["equation", "soft", "start", "anchored", "anchored_real"]
-Background = Literal["histogram", "black", "contrast"]
-Area = Literal["hull", "visible", "feasible"]
-Crop = Literal["object", "none"]
 EmptyMask = Literal["known", "unknown"]
-Choice = Literal["known", "predicted"]
+
+#: w of Eq. 11 as published; other families take that of Stable Diffusion (`docs/method.md`).
+GUIDANCE = {"flux": 1.5}
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How one object is completed. Frozen; `replace` makes a changed copy, and every value is checked.
+class AroundObject(Value):
+    """A square around the visible mask.
 
     Attributes:
-        crop: ``"object"`` works on a square around the visible mask; ``"none"`` squeezes the whole image (the paper).
-        margin: what the square adds on each side of the mask's box, as a fraction of the box's longer side, [0, 4].
-        reading: which reading of Eq. 7 the sampler uses (`docs/method.md`).
-        leakage: s of Eq. 7 in [0, 1]; 1 is Eq. 5, plain inpainting.
-        object_noise: s of Eq. 9 in [0, 1].
-        background: Eq. 8's background pixels: drawn from the object's colour ``"histogram"`` (the paper), ``"black"``,
-            or a plain colour in ``"contrast"`` to the object.
-        blur: sigma of the background's Gaussian blur, as a fraction of the resolution, [0, 1].
-        area: Eq. 10's M: the ``"hull"`` (for the anchored readings grown, and without V), the ``"visible"`` mask
-            itself, or the part of the grown hull that is ``"feasible"``, where something can hide the object.
-        area_growth: how far the anchored readings' area reaches past the hull, in units of the object's size, [0, 2].
+        margin: what it adds on each side of the mask's box, as a fraction of the box's longer side, [0, 4].
+    """
+
+    name: ClassVar[str] = "object"
+    margin: float = number(0.5, 0, 4)
+
+
+@dataclass(frozen=True)
+class WholeImage(Value):
+    """The whole image, squeezed to a square (the paper)."""
+
+    name: ClassVar[str] = "none"
+
+
+CROPS: dict[str, type[Value]] = {kind.name: kind for kind in (AroundObject, WholeImage)}
+
+
+@dataclass(frozen=True)
+class Sampling(Value):
+    """Section 4.1.
+
+    Attributes:
+        steps: denoising steps, >= 1.
         guidance: w of Eq. 11, >= 0.
         empty_mask: what an empty M means in Eq. 11: nothing is masked (``"known"``) or nothing is known.
-        steps: denoising steps, >= 1.
-        positive_points: points drawn from V for the segmenter, >= 1.
-        negative_points: points drawn from what is known not to be the object, >= 0.
-        choice: which of the segmenter's masks counts: the one that explains the ``"known"`` pixels best, or the
-            segmenter's own ``"predicted"`` IoU (the paper).
-        occluders: what can hide an object (`scene.occluders.Surroundings`).
-        keep_visible: the answer always contains V and only what is connected to it.
-        keep_hull: the answer always contains the bounded hull, the geometric answer (`scene.occluders`): a model
-            that paints too little never takes away what the masks alone tell.
         samples: completions drawn per object; the majority of them is the answer, >= 1.
-        fallback: score below which the bounded hull is answered instead, [0, 1]; 0 never.
         max_batch: objects times samples that go through the denoiser together, >= 1.
     """
 
-    crop: Crop = "object"
-    margin: float = 0.5
-    reading: Reading = "anchored"
-    leakage: float = 0.3
-    object_noise: float = 0.3
-    background: Background = "histogram"
-    blur: float = 0.02
-    area: Area = "feasible"
-    area_growth: float = 0.5
-    guidance: float = 0.75
+    steps: int = number(20, 1, 1000)
+    guidance: float = number(0.75, 0, 20)
     empty_mask: EmptyMask = "known"
-    steps: int = 20
-    positive_points: int = 9
-    negative_points: int = 9
-    choice: Choice = "known"
-    occluders: Occluders = "instances"
+    samples: int = number(1, 1, 64)
+    max_batch: int = number(8, 1, 256)
+
+
+@dataclass(frozen=True)
+class Points(Value):
+    """Section 5.1: what prompts the segmenter.
+
+    Attributes:
+        positive: points drawn from V, >= 1.
+        negative: points drawn from what is known not to be the object, >= 0.
+    """
+
+    positive: int = number(9, 1, 64)
+    negative: int = number(0, 0, 64)
+
+
+@dataclass(frozen=True)
+class Judgement(Value):
+    """What becomes of the segmenter's masks.
+
+    Attributes:
+        choice: which of them counts: the one that explains the ``"known"`` pixels best, or the one with the
+            segmenter's own best ``"predicted"`` IoU (the paper).
+        keep_visible: the answer always contains V and only what is connected to it.
+        keep_hull: the answer always contains the bounded hull, the geometric answer (`scene.Scene.geometric`): a
+            model that paints too little never takes away what the masks alone tell.
+        fallback: score below which the bounded hull is answered instead, [0, 1]; 0 never.
+    """
+
+    choice: Literal["predicted", "known"] = "predicted"
     keep_visible: bool = True
-    keep_hull: bool = True
-    samples: int = 1
-    fallback: float = 0.5
-    max_batch: int = 8
+    keep_hull: bool = False
+    fallback: float = number(0.0, 0, 1)
+
+
+@dataclass(frozen=True)
+class Settings(Value):
+    """How one object is completed: by default as published, on a crop around the object, keeping its visible part.
+
+    Attributes:
+        crop: `AroundObject` or `WholeImage`.
+        reading: which reading of Eq. 7 the sampler uses (`readings`).
+        condition: what stands around the object in Eq. 8's x (`readings.CONDITIONS`).
+        area: Eq. 10's M: the ``"hull"`` (for the anchored readings grown, and without V), the ``"visible"`` mask
+            itself (Table 2's row without an area), or the part of the hull that is ``"feasible"``, where something can
+            hide the object.
+        sampling, points, judgement: sections 4.1 and 5.1, and what becomes of the masks.
+        occluders: what can hide an object in a scene that is made for this model (`scene.Scene`).
+    """
+
+    crop: AroundObject | WholeImage = AroundObject()
+    reading: Reading = Equation()  # noqa: RUF009 - frozen
+    condition: Condition = Histogram()  # noqa: RUF009
+    area: Area = "hull"
+    sampling: Sampling = Sampling()
+    points: Points = Points()
+    judgement: Judgement = Judgement()
+    occluders: Occluders = "off"
 
     def __post_init__(self) -> None:
-        for name, (low, high) in _RANGES.items():
+        super().__post_init__()
+        reading = self.reading
+        for name, known in (("condition", [c.name for c in reading.conditions]), ("area", list(reading.areas))):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-                raise ValueError(f"{name}: expected a number in [{low}, {high}], got {value!r}")
-            if _HINTS[name] is int and not isinstance(value, int):
-                raise ValueError(f"{name}: expected a whole number, got {value!r}")
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {getattr(self, name)!r}")
-        for name in ("keep_visible", "keep_hull"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name}: expected true or false, got {getattr(self, name)!r}")
+            value = value.name if isinstance(value, Value) else value
+            if value not in known:
+                raise ValueError(
+                    f"{name}: the reading {reading.name} goes with {' or '.join(known)}, it does not use {value!r}"
+                )
 
-    def replace(self, preset: str | None = None, **changes: Any) -> Settings:
-        """A changed copy: first the preset, then the single changes.
+    def replace(self, **changes: Any) -> Settings:
+        """A changed copy.
+
+        Args:
+            changes: by the setting's own name (``steps=8``), its path (``{"sampling.steps": 8}``) or its group
+                (``sampling={"steps": 8}``). Of `crop`, `reading` and `condition` the value, its name
+                (``reading="soft"``) or its name with settings (``reading={"soft": {"leakage": 0.2}}``). A new reading
+                keeps what it shares with the old one, and brings a condition and area of its own where the present
+                ones do not go with it.
 
         Raises:
-            ValueError: unknown preset or setting, or a value out of range.
+            ValueError: an unknown setting, a value out of range, or a setting that the reading does not use.
         """
-        if preset is not None and preset not in PRESETS:
-            raise ValueError(f"preset: expected one of {', '.join(PRESETS)}, got {preset!r}")
-        changes = {**(PRESETS[preset] if preset else {}), **changes}
-        unknown = set(changes) - set(_HINTS)
-        if unknown:
-            raise ValueError(f"unknown setting {sorted(unknown)[0]!r}; there are {', '.join(_HINTS)}")
-        return dataclasses.replace(self, **changes)
+        whole = {name: change for name, change in changes.items() if name in _GROUPS}
+        nested: dict[str, dict[str, Any]] = {}
+        for name, change in changes.items():
+            if name not in whole:
+                group, own = _path(name)
+                nested.setdefault(group, {})[own] = change
+        after = {name: self._changed(name, change) for name, change in whole.items()}
+        for group, values in nested.items():
+            after[group] = after.get(group, getattr(self, group)).changed(f"the {group}", values)
+        reading = after.get("reading", self.reading)
+        if "condition" not in after and not isinstance(self.condition, reading.conditions):
+            after["condition"] = reading.conditions[0]()
+        if "area" not in after and self.area not in reading.areas:
+            after["area"] = reading.areas[0]
+        return dataclasses.replace(self, **after)
+
+    def _changed(self, group: str, change: Any) -> Any:
+        """A group's new value from whatever names it."""
+        now, choices = getattr(self, group), VARIANTS.get(group)
+        if choices is None:
+            return now.changed(group, change) if isinstance(change, Mapping) and isinstance(now, Value) else change
+        if isinstance(change, tuple(choices.values())):
+            return change
+        own: Any = {}
+        if isinstance(change, Mapping) and len(change) == 1:
+            change, own = next(iter(change.items()))
+        if not isinstance(change, str) or change not in choices:
+            raise ValueError(f"{group}: expected one of {', '.join(choices)}, got {change!r}")
+        kind = choices[change]
+        shared = {name: getattr(now, name) for name in hints(kind) if name in hints(type(now))}
+        return kind(**shared).changed(f"the {group}", own or {})
 
     @staticmethod
     def parse(name: str, text: str) -> Any:
-        """A setting's value from its text, for command lines and parameter files."""
-        if name not in _HINTS:
-            raise ValueError(f"unknown setting {name!r}; there are {', '.join(_HINTS)}")
-        kind = _HINTS[name]
-        try:
-            if kind is bool:
-                return {"true": True, "false": False}[text.lower()]
-            return kind(text) if kind in (int, float) else text
-        except (ValueError, KeyError):
-            raise ValueError(f"{name}: expected {kind.__name__}, got {text!r}") from None
+        """A setting's value from its text, for command lines.
+
+        Raises:
+            ValueError: unknown setting, or not of its type.
+        """
+        if name in _GROUPS:
+            return text
+        group, own = _path(name)
+        return parsed(name, next(hints(kind)[own] for kind in _kinds(group) if own in hints(kind)), text)
 
 
-_HINTS = get_type_hints(Settings)
-_CHOICES = {name: get_args(hint) for name, hint in _HINTS.items() if get_args(hint)}
-_RANGES: dict[str, tuple[float, float]] = {
-    "margin": (0, 4),
-    "leakage": (0, 1),
-    "object_noise": (0, 1),
-    "blur": (0, 1),
-    "area_growth": (0, 2),
-    "guidance": (0, 20),
-    "steps": (1, 1000),
-    "positive_points": (1, 64),
-    "negative_points": (0, 64),
-    "samples": (1, 64),
-    "fallback": (0, 1),
-    "max_batch": (1, 256),
-}
+#: Of these groups one of several values is chosen by name.
+VARIANTS: dict[str, dict[str, type[Value]]] = {"crop": CROPS, "reading": READINGS, "condition": CONDITIONS}
+_GROUPS = hints(Settings)
 
-#: ``paper``: what was published, without anything of ours.
-PRESETS: dict[str, dict[str, Any]] = {
-    "paper": {
-        "crop": "none",
-        "reading": "equation",
-        "leakage": 0.3,
-        "object_noise": 0.3,
-        "background": "histogram",
+
+def _kinds(group: str) -> list[type[Value]]:
+    """The values that a group can have; none for a plain setting."""
+    kind = _GROUPS[group]
+    return list(VARIANTS[group].values()) if group in VARIANTS else [kind] if isinstance(kind, type) else []
+
+
+#: Where the nested settings live: the group by the setting's own name. Every name stands for one thing.
+_GROUP_OF = {own: group for group in _GROUPS for kind in _kinds(group) for own in hints(kind)}
+
+
+def _path(name: str) -> tuple[str, str]:
+    """The group and own name of a nested setting."""
+    group, dot, own = name.rpartition(".")
+    if _GROUP_OF.get(own) is None or (dot and _GROUP_OF[own] != group):
+        known = ", ".join([*_GROUPS, *_GROUP_OF])
+        raise ValueError(f"unknown setting {name!r}; there are {known}")
+    return _GROUP_OF[own], own
+
+
+def preset(name: str, family: str = "") -> dict[str, Any]:
+    """Named changes to any settings.
+
+    ``paper``: what was published, nothing of ours: with the family's w, 20 steps, one sample.
+
+    Args:
+        family: of the model, as in its profile.
+
+    Raises:
+        ValueError: there is no such preset.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"preset: expected one of {', '.join(PRESETS)}, got {name!r}")
+    return {
+        "crop": WholeImage(),
+        "reading": Equation(leakage=0.3, object_noise=0.3),
+        "condition": Histogram(),
         "area": "hull",
         "steps": 20,
-        "positive_points": 9,
-        "negative_points": 0,
-        "choice": "predicted",
-        "occluders": "off",
-        "keep_visible": False,
-        "keep_hull": False,
+        "guidance": GUIDANCE.get(family, 0.75),
         "samples": 1,
-        "fallback": 0.0,
+        "points": Points(positive=9, negative=0),
+        "judgement": Judgement("predicted", keep_visible=False, keep_hull=False, fallback=0.0),
+        "occluders": "off",
     }
-}
+
+
+PRESETS = ("paper",)
 
 #: The paper's Table 2: each row takes one component away.
 TABLE_2: dict[str, dict[str, Any]] = {
     "without leakage": {"leakage": 1.0},
-    "without background": {"background": "black"},
+    "without background": {"condition": "black"},
     "without area": {"area": "visible"},
     "all components": {},
 }

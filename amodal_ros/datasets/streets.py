@@ -24,7 +24,7 @@ from amodal_ros.datasets.street_world.camera import Camera, Pose
 from amodal_ros.datasets.street_world.label_noise import roughen
 from amodal_ros.datasets.street_world.layout import Street
 from amodal_ros.datasets.street_world.render import Sensor, Sprite, noise_tile
-from amodal_ros.scene.frame import Instance
+from amodal_ros.scene import Instance
 from amodal_ros.scene.mask import MaskRegion
 
 TRAIN_SEEDS = range(0, 1_000_000_000)

@@ -1,6 +1,6 @@
 """What a completion has to beat: the modal mask, its hull, the bounded hull, and a segmenter on the original image.
 
-Each method answers one `Case`, a frame with the objects that count. Methods that look at the neighbours' masks say so
+Each method answers for some things of a `Scene`, those that count. Methods that look at the neighbours' masks say so
 (`sees_neighbours`) and are marked in every table: the paper's method sees only the object's own mask.
 """
 
@@ -9,57 +9,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from amodal_ros.datasets.base import DatasetObject, Sample
-from amodal_ros.scene.hull import convex_hull
-from amodal_ros.scene.mask import MaskRegion
-from amodal_ros.scene.occluders import Occluders, Surroundings
+from amodal_ros.datasets.base import Sample
+from amodal_ros.scene import Instance, MaskRegion, Occluders, Scene, convex_hull
 
 if TYPE_CHECKING:
     from amodal_ros.completion.segmenters import Segmenter
 
 
-class Case:
-    """One frame of an evaluation: which of its objects count, and what all methods share.
+def scene_of(sample: Sample, use_depth: bool = False) -> Scene:
+    """A data set's frame: its objects are the things, whatever else is labelled is stuff. The image is read on demand.
 
-    Attributes:
-        sample: the frame.
-        objects: those that count; they go through a method together.
-        depth: float32 (height, width) in metres, if it is to decide who is in front.
+    Args:
+        use_depth: let the data set's depth, if there is one, tell who is in front.
     """
-
-    def __init__(self, sample: Sample, objects: Sequence[DatasetObject], use_depth: bool = False) -> None:
-        self.sample = sample
-        self.objects = list(objects)
-        self.depth = sample.read_depth() if use_depth and sample.read_depth else None
-        self._surroundings: dict[Occluders, Surroundings] = {}
-
-    @cached_property
-    def visible(self) -> list[MaskRegion]:
-        return [o.visible for o in self.objects]
-
-    @cached_property
-    def context(self) -> list[MaskRegion]:
-        """Visible masks of everything else that is labelled."""
-        counted = {o.id for o in self.objects}
-        others = [o.visible for o in self.sample.objects if o.id not in counted and o.visible]
-        return [*others, *self.sample.context]
-
-    @cached_property
-    def image(self) -> np.ndarray:
-        """RGB uint8 (height, width, 3), read once and only if a method asks."""
-        return self.sample.read_image()
-
-    def surroundings(self, occluders: Occluders) -> Surroundings:
-        """What the masks tell about each other; object i of `objects` is mask i."""
-        if occluders not in self._surroundings:
-            masks = [*self.visible, *self.context]
-            self._surroundings[occluders] = Surroundings(masks, self.sample.shape, occluders, self.depth)
-        return self._surroundings[occluders]
+    things = [Instance(k + 1, thing.visible, thing.class_id) for k, thing in enumerate(sample.objects)]
+    depth = sample.read_depth() if use_depth and sample.read_depth else None
+    return Scene(sample.read_image, things, sample.context, depth=depth, shape=sample.shape)
 
 
 @dataclass(frozen=True)
@@ -86,40 +55,40 @@ class Method(Protocol):
     def settings(self) -> dict[str, Any]:
         """What a rerun would need to know."""
 
-    def __call__(self, case: Case) -> list[Guess]:
-        """One guess per object of the case, in order."""
+    def __call__(self, scene: Scene, which: Sequence[int]) -> list[Guess]:
+        """One guess per thing at these positions, in order."""
 
 
 @dataclass(frozen=True)
 class MaskBaseline:
-    """A baseline that needs no image: `guess` maps a case and an object's position to a mask."""
+    """A baseline that needs no image: `guess` maps a scene, where `occluders` can hide, and a position to a mask."""
 
     name: str
-    guess: Callable[[Case, int], MaskRegion]
-    sees_neighbours: bool = False
+    guess: Callable[[Scene, int], MaskRegion]
+    occluders: Occluders = "off"
 
     @property
     def settings(self) -> dict:
         return {}
 
-    def __call__(self, case: Case) -> list[Guess]:
-        guesses = []
-        for i in range(len(case.objects)):
+    @property
+    def sees_neighbours(self) -> bool:
+        return self.occluders != "off"
+
+    def __call__(self, scene: Scene, which: Sequence[int]) -> list[Guess]:
+        guesses, scene = [], scene.replace(occluders=self.occluders)
+        for i in which:
             started = time.perf_counter()
-            mask = self.guess(case, i)
+            mask = self.guess(scene, i)
             guesses.append(Guess(mask, time.perf_counter() - started))
         return guesses
 
 
-MODAL = MaskBaseline("modal", lambda case, i: case.visible[i])
-HULL = MaskBaseline("hull", lambda case, i: convex_hull(case.visible[i]))
-BOUNDED_HULL = MaskBaseline(
-    "bounded_hull", lambda case, i: case.surroundings("instances").bounded_hull(i), sees_neighbours=True
-)
+MODAL = MaskBaseline("modal", lambda scene, i: scene.masks[i])
+HULL = MaskBaseline("hull", lambda scene, i: convex_hull(scene.masks[i]))
+BOUNDED_HULL = MaskBaseline("bounded_hull", lambda scene, i: scene.bounded_hull(i), "instances")
 #: The bounded hull that lets unlabelled pixels hide things too; fairer where not everything is labelled.
-BOUNDED_HULL_ANY = MaskBaseline(
-    "bounded_hull_any", lambda case, i: case.surroundings("any").bounded_hull(i), sees_neighbours=True
-)
+BOUNDED_HULL_ANY = MaskBaseline("bounded_hull_any", lambda scene, i: scene.bounded_hull(i), "any")
 BASELINES = (MODAL, HULL, BOUNDED_HULL, BOUNDED_HULL_ANY)
 
 
@@ -141,12 +110,12 @@ class SegmenterBaseline:
         self.settings = {"points": points, "seed": seed}
         self._segmenter = segmenter
 
-    def __call__(self, case: Case) -> list[Guess]:
+    def __call__(self, scene: Scene, which: Sequence[int]) -> list[Guess]:
         import torch
 
-        image = torch.from_numpy(case.image).permute(2, 0, 1)[None].float() / 127.5 - 1
+        image = torch.from_numpy(scene.image).permute(2, 0, 1)[None].float() / 127.5 - 1
         guesses = []
-        for visible in case.visible:
+        for visible in (scene.masks[i] for i in which):
             started = time.perf_counter()
             with torch.inference_mode():
                 points = torch.from_numpy(self._draw(visible))[None]

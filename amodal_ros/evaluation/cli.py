@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from amodal_ros.completion.settings import Settings
+from amodal_ros.completion.options import add_setting_arguments, chosen_settings
 from amodal_ros.datasets.base import Dataset
 from amodal_ros.datasets.registry import NAMES, dataset_class
 from amodal_ros.evaluation.baselines import BASELINES, Method, SegmenterBaseline
@@ -48,10 +48,7 @@ def _shared_options() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(add_help=False)
     method = options.add_argument_group("method")
     method.add_argument("--model", default="embedded", help=f"name or folder; {GEOMETRIC}: no network at all")
-    method.add_argument("--preset", help="named settings: paper")
-    method.add_argument("--reading", help="which reading of Eq. 7")
-    method.add_argument("--occluders", help="what can hide an object: instances, any or off")
-    method.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any setting of the method")
+    add_setting_arguments(method)
     method.add_argument("--no-fallback", action="store_true", help="never answer with the bounded hull")
     method.add_argument("--depth", action="store_true", help="use the data set's depth to tell who is in front")
     method.add_argument("--segmenter", metavar="PLACE", help="folder or hub id, in place of the model's own")
@@ -154,19 +151,7 @@ def _segmenter(folder: Path, device: str | None, seed: int) -> Method:
 
 def _overrides(args: argparse.Namespace) -> dict[str, Any]:
     """The settings that the command line changes."""
-    overrides: dict[str, Any] = {"preset": args.preset} if args.preset else {}
-    for pair in args.set:
-        name, equals, text = pair.partition("=")
-        if not equals:
-            raise ValueError(f"--set: expected KEY=VALUE, got {pair!r}")
-        overrides[name] = Settings.parse(name, text)
-    if args.reading:
-        overrides["reading"] = args.reading
-    if args.occluders:
-        overrides["occluders"] = args.occluders
-    if args.no_fallback:
-        overrides["fallback"] = 0.0
-    return overrides
+    return chosen_settings(args) | ({"fallback": 0.0} if args.no_fallback else {})
 
 
 def _settings(dataset: Dataset, methods: Sequence[Method], args: argparse.Namespace) -> dict[str, Any]:

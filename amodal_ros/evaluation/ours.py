@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from amodal_ros.evaluation.baselines import Case, Guess
-from amodal_ros.scene.frame import Source
+from amodal_ros.completion.options import only_occluders
+from amodal_ros.evaluation.baselines import Guess
+from amodal_ros.scene import Occluders, Scene, Source
 
 if TYPE_CHECKING:
     from amodal_ros.completion import AmodalPipeline
 
-#: Pseudo model: the answer without any network (`scene.Surroundings.geometric`).
+#: Pseudo model: the answer without any network (`scene.Scene.geometric`).
 GEOMETRIC = "geometric"
 
 
@@ -37,9 +37,8 @@ class Ours:
         seed: int = 0,
         on_error: str = "raise",
     ) -> None:
-        if pipeline is None and set(overrides) - {"occluders"}:
-            unused = ", ".join(sorted(set(overrides) - {"occluders"}))
-            raise ValueError(f"model {GEOMETRIC}: it has no setting but occluders, got {unused}")
+        if pipeline is None:
+            only_occluders(overrides)
         self.name = name
         self.overrides = dict(overrides)
         self._pipeline = pipeline
@@ -47,34 +46,35 @@ class Ours:
         self._on_error = on_error
 
     @property
+    def occluders(self) -> Occluders:
+        """What can hide an object in the scenes that this method sees."""
+        if self._pipeline is None:
+            return only_occluders(self.overrides)
+        return self._pipeline.changed(**self.overrides).occluders
+
+    @property
     def settings(self) -> dict[str, Any]:
         """Every setting that was in force."""
         if self._pipeline is None:
-            return {"occluders": "instances", **self.overrides}
-        return asdict(self._pipeline.settings.replace(**self.overrides))
+            return {"occluders": self.occluders}
+        return self._pipeline.changed(**self.overrides).as_plain()
 
     @property
     def sees_neighbours(self) -> bool:
-        return self.settings["occluders"] != "off"
+        return self.occluders != "off"
 
-    def __call__(self, case: Case) -> list[Guess]:
+    def __call__(self, scene: Scene, which: Sequence[int]) -> list[Guess]:
         started = time.perf_counter()
+        scene = scene.replace(occluders=self.occluders)
         if self._pipeline is None:
-            surroundings = case.surroundings(self.settings["occluders"])
-            completions = [surroundings.geometric(i) for i in range(len(case.objects))]
+            completions = [scene.geometric(i) for i in which]
         else:
             completions = self._pipeline.complete(
-                case.image,
-                case.visible,
-                context=case.context,
-                depth=case.depth,
-                seed=self._seed,
-                on_error=self._on_error,
-                **self.overrides,
+                scene, which=which, seed=self._seed, on_error=self._on_error, **self.overrides
             )
         seconds = (time.perf_counter() - started) / len(completions)
         # A mask that the pipeline could not use comes back as None: nothing better than the visible mask is known.
         return [
             Guess(c.amodal, seconds, c.source.name) if c else Guess(v, seconds, Source.VISIBLE_ONLY.name)
-            for c, v in zip(completions, case.visible)
+            for c, v in zip(completions, (scene.masks[i] for i in which))
         ]

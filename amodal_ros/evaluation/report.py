@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
-from amodal_ros.completion.settings import TABLE_2, Reading
+from amodal_ros.completion.readings import READINGS
+from amodal_ros.completion.settings import TABLE_2
 from amodal_ros.evaluation.metrics import Record
 from amodal_ros.evaluation.results import OURS, result
 from amodal_ros.evaluation.tables import Table, ablation_table, bins_table, table_2
@@ -16,7 +17,7 @@ def ablation_variants(overrides: Mapping[str, Any]) -> dict[str, dict[str, Any]]
     asked = overrides.get("occluders", "off")
     variants = {}
     for occluders in ("off", "instances" if asked == "off" else asked):
-        for reading in get_args(Reading):
+        for reading in READINGS:
             variants[f"{reading}, occluders {occluders}"] = {**overrides, "reading": reading, "occluders": occluders}
         for row, change in TABLE_2.items():
             variants[_table_2_name(row, occluders)] = {

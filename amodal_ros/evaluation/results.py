@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from amodal_ros.evaluation.metrics import Record, summarise
-from amodal_ros.scene.frame import Source
+from amodal_ros.scene import Source
 
 OURS = "ours"
 

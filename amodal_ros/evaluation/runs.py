@@ -17,9 +17,9 @@ from pycocotools import mask as coco_mask
 
 import amodal_ros
 from amodal_ros.datasets.base import Dataset, DatasetError, DatasetObject, Sample
-from amodal_ros.evaluation.baselines import Case, Guess, Method
+from amodal_ros.evaluation.baselines import Guess, Method, scene_of
 from amodal_ros.evaluation.metrics import Record, overlap
-from amodal_ros.scene.mask import MaskRegion
+from amodal_ros.scene import MaskRegion, Scene
 
 
 @dataclass(frozen=True)
@@ -86,23 +86,27 @@ def evaluate(
         objects = selection.objects(sample)[:count] if sample else []
         if sample and objects:
             try:
-                results = _evaluate_frame(Case(sample, objects, use_depth), methods)
+                results = _evaluate_frame(sample, objects, scene_of(sample, use_depth), methods)
             except DatasetError as error:  # the image; errors of a method are not the data's
                 dataset.report(error)
         yield results
 
 
-def _evaluate_frame(case: Case, methods: Sequence[Method]) -> list[tuple[Record, list[Guess]]]:
-    guesses = [method(case) for method in methods]
+def _evaluate_frame(
+    sample: Sample, objects: Sequence[DatasetObject], scene: Scene, methods: Sequence[Method]
+) -> list[tuple[Record, list[Guess]]]:
+    place = {thing.id: k for k, thing in enumerate(sample.objects)}
+    which = [place[thing.id] for thing in objects]
+    guesses = [method(scene, which) for method in methods]
     results = []
-    for i, target in enumerate(case.objects):
+    for i, target in enumerate(objects):
         mine = [of_method[i] for of_method in guesses]
-        pairs = [overlap(g.mask, target.amodal, case.sample.shape, case.sample.truth_leaves_frame) for g in mine]
-        inside = target.amodal.clip(*case.sample.shape).area
+        pairs = [overlap(g.mask, target.amodal, sample.shape, sample.truth_leaves_frame) for g in mine]
+        inside = target.amodal.clip(*sample.shape).area
         record = Record(
-            frame=case.sample.frame_id,
+            frame=sample.frame_id,
             object=target.id,
-            source=target.source or f"{case.sample.frame_id}/{target.id}",
+            source=target.source or f"{sample.frame_id}/{target.id}",
             class_id=target.class_id,
             occlusion=target.occlusion,
             overlaps={m.name: pair for m, pair in zip(methods, pairs)},

@@ -186,7 +186,7 @@ def _model(result: Mapping, method: str) -> tuple[str, str]:
     if method != "ours":
         return "-", str(settings)
     name = str(result["settings"]["model"]).rstrip("/").rsplit("/", 1)[-1]
-    chosen = [settings["reading"]] if "reading" in settings else []
+    chosen = list(settings.get("reading", ()))
     return ", ".join([name, *chosen, f"occluders {settings['occluders']}"]), str(settings)
 
 

@@ -1,11 +1,11 @@
-"""The seam between a node and the method: anything that answers a `Frame` with one `Answer` per instance."""
+"""The seam between a node and the method: anything that answers a `Scene` with one `Answer` per thing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from amodal_ros.scene.frame import Answer, Frame
+from amodal_ros.scene import Answer, Scene
 
 
 class Answerer(Protocol):
@@ -25,10 +25,10 @@ class Answerer(Protocol):
     def reset(self) -> None:
         """Forget what earlier frames taught (time jumped back)."""
 
-    def answer(self, frame: Frame, should_stop: Callable[[], bool] = lambda: False) -> list[Answer]:
-        """One answer per instance, in the frame's order; `should_stop` is asked between denoising steps.
+    def answer(self, scene: Scene, should_stop: Callable[[], bool] = lambda: False) -> list[Answer]:
+        """One answer per thing, in the scene's order; `should_stop` is asked between denoising steps.
 
-        When `should_stop` says yes the instances that were not completed get their geometric answer.
+        When `should_stop` says yes the things that were not completed get their geometric answer.
         """
 
     def diagnostics(self) -> Mapping[str, float | int | str]:

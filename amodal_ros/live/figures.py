@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from amodal_ros.scene.frame import Answer, Completion, Source
+from amodal_ros.scene import Answer, Completion, Source
 
 #: Quantiles are taken over this many of the latest values.
 RECENT = 2000

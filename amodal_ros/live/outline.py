@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from amodal_ros.live.motion import Similarity
-from amodal_ros.scene.mask import MaskRegion
-from amodal_ros.scene.occluders import SLOPPY, Surroundings
+from amodal_ros.scene import MaskRegion, Scene
+from amodal_ros.scene.order import SLOPPY
 
 #: A remembered shape has no detail that a planner needs beyond this many pixels along its longer side.
 FIELD_SIDE = 64
@@ -25,11 +25,11 @@ OUTLINE_POINTS, FEWEST = 64, 8
 AROUND = 24
 
 
-def hiding(surroundings: Surroundings, i: int) -> MaskRegion:
-    """What can hide object i around its visible mask: its labelled occluders, with room for sloppy outlines."""
-    mask = surroundings.masks[i]
+def hiding(scene: Scene, i: int) -> MaskRegion:
+    """What can hide thing i around its visible mask: its labelled occluders, with room for sloppy outlines."""
+    mask = scene.masks[i]
     box = mask.x - AROUND, mask.y - AROUND, mask.width + 2 * AROUND, mask.height + 2 * AROUND
-    return MaskRegion.union_of(surroundings.masks[j].within(*box) for j in surroundings.occluders(i)).grow(2 * SLOPPY)
+    return MaskRegion.union_of(scene.masks[j].within(*box) for j in scene.in_front_of(i)).grow(2 * SLOPPY)
 
 
 def own_outline(mask: MaskRegion, hidden: MaskRegion, frame_shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from amodal_ros.live.session import Pipeline
-from amodal_ros.scene import Answer, Completion, Frame, Occluders, Source, Surroundings
+from amodal_ros.scene import Answer, Completion, Scene, Source
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,6 @@ class PlainAnswerer:
 
     Args:
         pipeline: completes objects; None answers all of them by geometry.
-        occluders: what can hide an object (`Surroundings`).
         frame_budget: seconds per frame for the model. Asked for every frame.
         seed: of every completion.
     """
@@ -38,12 +37,11 @@ class PlainAnswerer:
         self,
         pipeline: Pipeline | None = None,
         *,
-        occluders: Occluders = "instances",
         frame_budget: Callable[[], float] = lambda: math.inf,
         seed: int = 0,
     ) -> None:
         self.name = pipeline.name if pipeline else "geometric"
-        self._pipeline, self._occluders, self._frame_budget, self._seed = pipeline, occluders, frame_budget, seed
+        self._pipeline, self._frame_budget, self._seed = pipeline, frame_budget, seed
         self._interrupt = threading.Event()
         self._lock = threading.Lock()
         self._figures: Counter[str] = Counter()
@@ -62,20 +60,18 @@ class PlainAnswerer:
     def reset(self) -> None:
         """Nothing is remembered."""
 
-    def answer(self, frame: Frame, should_stop: Callable[[], bool] = lambda: False) -> list[Answer]:
-        """One answer per instance, in the frame's order; what the model did not get to is answered by geometry."""
+    def answer(self, scene: Scene, should_stop: Callable[[], bool] = lambda: False) -> list[Answer]:
+        """One answer per thing, in the scene's order; what the model did not get to is answered by geometry."""
         started = time.perf_counter()
-        surroundings = Surroundings([i.visible for i in frame.instances], frame.shape, self._occluders, frame.depth)
-        completions = [surroundings.geometric(i) for i in range(len(frame.instances))]
+        completions = [scene.geometric(i) for i in range(len(scene.things))]
         if self._pipeline is not None:
             deadline = started + self._frame_budget()
-            self._complete(frame, completions, deadline, lambda: self._interrupt.is_set() or should_stop())
+            self._complete(scene, completions, deadline, lambda: self._interrupt.is_set() or should_stop())
         with self._lock:
             self._figures.update(f"objects.{c.source.name}" for c in completions)
-        ids = [instance.id for instance in frame.instances]
         return [
-            Answer(instance, done, frame.stamp, tuple(ids[j] for j in done.occluders))
-            for instance, done in zip(frame.instances, completions)
+            Answer(thing, done, scene.stamp, scene.ids(done.occluders))
+            for thing, done in zip(scene.things, completions)
         ]
 
     def diagnostics(self) -> Mapping[str, float | int | str]:
@@ -84,7 +80,7 @@ class PlainAnswerer:
             return {**self._figures, "seconds_per_object": self._pace or 0.0, **error}
 
     def _complete(
-        self, frame: Frame, completions: list[Completion], deadline: float, should_stop: Callable[[], bool]
+        self, scene: Scene, completions: list[Completion], deadline: float, should_stop: Callable[[], bool]
     ) -> None:
         """Replace geometric answers by the model's, in order of need, until the time is over."""
         queue = by_need(completions)
@@ -95,28 +91,20 @@ class PlainAnswerer:
             size = int(min(BATCH, max(1.0, left / self._pace))) if self._pace else 1
             batch, queue = queue[:size], queue[size:]
             began = time.perf_counter()
-            for i, done in self._batch(frame, completions, batch, should_stop):
+            for i, done in self._batch(scene, completions, batch, should_stop):
                 completions[i] = done
             if not should_stop():
                 self._pace = (time.perf_counter() - began) / len(batch)
 
     def _batch(
-        self, frame: Frame, completions: list[Completion], batch: list[int], should_stop: Callable[[], bool]
+        self, scene: Scene, completions: list[Completion], batch: list[int], should_stop: Callable[[], bool]
     ) -> list[tuple[int, Completion]]:
         """The model's answers for some objects; VISIBLE_ONLY for those that it failed on, none when interrupted."""
-        order = [*batch, *(i for i in range(len(completions)) if i not in batch)]
-        masks = [completions[i].visible for i in order]
         assert self._pipeline is not None
         reason = "the object cannot be completed"
         try:
             results = self._pipeline.complete(
-                frame.image,
-                masks[: len(batch)],
-                masks[len(batch) :],
-                seed=self._seed,
-                on_error="skip",
-                should_stop=should_stop,
-                surroundings=Surroundings(masks, frame.shape, self._occluders, frame.depth),
+                scene, which=batch, seed=self._seed, on_error="skip", should_stop=should_stop
             )
         except Exception as error:
             if should_stop():
@@ -132,7 +120,7 @@ class PlainAnswerer:
                 with self._lock:
                     self._figures["completions.failed"] += 1
                     self._last_error = result.error
-            answers.append((i, replace(result, occluders=completions[i].occluders)))
+            answers.append((i, result))
         return answers
 
 

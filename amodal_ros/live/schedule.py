@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from amodal_ros.live.tracks import GUESS, HULL_GUESS, Track
-from amodal_ros.scene.frame import Answer, Source
+from amodal_ros.scene import Answer, Source
 
 #: An object that nothing can be gained for still has this much to gain: its shape is a guess after all.
 LEAST_GAIN = 0.03

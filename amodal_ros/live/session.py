@@ -12,15 +12,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-import numpy as np
-
 from amodal_ros.completion.errors import Interrupted
 from amodal_ros.live.figures import Figures
 from amodal_ros.live.schedule import Schedule
 from amodal_ros.live.tracks import Request, Tracks
-from amodal_ros.scene.frame import Answer, Completion, Frame, Source
-from amodal_ros.scene.mask import MaskRegion
-from amodal_ros.scene.occluders import Occluders, Surroundings
+from amodal_ros.scene import Answer, Completion, Scene, Source
 
 log = logging.getLogger(__name__)
 
@@ -39,25 +35,20 @@ class Pipeline(Protocol):
 
     def complete(
         self,
-        image: np.ndarray,
-        visible: Sequence[MaskRegion],
-        context: Sequence[MaskRegion] = (),
+        scene: Scene,
         *,
-        depth: np.ndarray | None = None,
-        seed: int = 0,
-        on_error: str = "raise",
-        should_stop: Callable[[], bool] = lambda: False,
-        surroundings: Surroundings | None = None,
+        which: Sequence[int],
+        seed: int,
+        on_error: str,
+        should_stop: Callable[[], bool],
     ) -> Sequence[Completion | None]: ...
 
 
 @dataclass
-class _Scene:
-    """The latest frame, its answers so far, and who needs the model most."""
+class _Latest:
+    """The latest scene and its answers so far."""
 
-    frame: Frame
-    surroundings: Surroundings
-    geometric: list[Completion]
+    scene: Scene
     answers: list[Answer]
     era: int
 
@@ -70,7 +61,6 @@ class LiveSession:
 
     Args:
         pipeline: completes objects; shared with nobody else while the session runs.
-        occluders: what can hide an object (`Surroundings`).
         budget: share of the time that the model may work, in [0, 1]. 0: memory and geometry alone, no worker.
         batch: objects per call of the model.
         patience: how long `answer` may wait for completions of its own frame, in seconds since it was called; it
@@ -89,7 +79,6 @@ class LiveSession:
         self,
         pipeline: Pipeline,
         *,
-        occluders: Occluders = "instances",
         budget: float = 1.0,
         batch: int = 1,
         patience: float = 0.02,
@@ -106,12 +95,12 @@ class LiveSession:
             raise ValueError(f"in_line: expected at least 0 completions per frame, got {in_line!r}")
         self.name = pipeline.name
         self._pipeline = pipeline
-        self._occluders, self._budget, self._batch, self._patience = occluders, budget, batch, patience
+        self._budget, self._batch, self._patience = budget, batch, patience
         self._schedule = schedule or Schedule()
         self._in_line, self._seed = in_line, seed
         self._lock = threading.Condition()
         self._tracks = Tracks() if tracks is None else tracks
-        self._scene: _Scene | None = None
+        self._latest: _Latest | None = None
         self._worker: threading.Thread | None = None
         self._interrupt = threading.Event()
         self._busy = False
@@ -153,75 +142,73 @@ class LiveSession:
 
     # --- answering ------------------------------------------------------------------------------------------
 
-    def answer(self, frame: Frame, should_stop: Callable[[], bool] = lambda: False) -> list[Answer]:
-        """One answer per instance, in the frame's order, in bounded time.
+    def answer(self, scene: Scene, should_stop: Callable[[], bool] = lambda: False) -> list[Answer]:
+        """One answer per thing, in the scene's order, in bounded time.
 
         Args:
-            frame: the next image of the stream. A stamp far before the last one clears the memory.
+            scene: the next image of the stream. A stamp far before the last one clears the memory.
             should_stop: ends waiting, and completions that run in line.
         """
         started = time.perf_counter()
-        surroundings = Surroundings([i.visible for i in frame.instances], frame.shape, self._occluders, frame.depth)
-        geometric = [surroundings.geometric(i) for i in range(len(frame.instances))]
+        for i in range(len(scene.things)):
+            scene.geometric(i)  # before the lock: the worker need not wait for it
         with self._lock:
-            if self._scene is not None and frame.stamp < self._scene.frame.stamp - int(CLOCK_JUMP * 1e9):
+            if self._latest is not None and scene.stamp < self._latest.scene.stamp - int(CLOCK_JUMP * 1e9):
                 self._clear()
-            self._tracks.observe(frame, surroundings, geometric)
-            scene = _Scene(frame, surroundings, geometric, [], self._era)
-            scene.answers = [self._answer(scene, i) for i in range(len(frame.instances))]
-            self._scene = scene
+            self._tracks.observe(scene)
+            latest = _Latest(scene, [self._answer(scene, i) for i in range(len(scene.things))], self._era)
+            self._latest = latest
             self._lock.notify_all()
         if self._in_line is None:
-            self._await(scene, started + self._patience, should_stop)
+            self._await(latest, started + self._patience, should_stop)
         else:
-            self._complete_in_line(scene, self._in_line, should_stop)
+            self._complete_in_line(latest, self._in_line, should_stop)
         with self._lock:
-            self._figures.answered(scene.answers, frame.stamp, time.perf_counter() - started)
-            return list(scene.answers)
+            self._figures.answered(latest.answers, scene.stamp, time.perf_counter() - started)
+            return list(latest.answers)
 
-    def _answer(self, scene: _Scene, i: int) -> Answer:
-        """The best that is known about object i now: nothing hides it, a remembered shape, or the bounded hull."""
-        frame, surroundings = scene.frame, scene.surroundings
-        track = self._tracks.get(frame.instances[i].id)
-        completion, stamp = scene.geometric[i], frame.stamp
+    def _answer(self, scene: Scene, i: int) -> Answer:
+        """The best that is known about thing i now: nothing hides it, a remembered shape, or the bounded hull."""
+        thing = scene.things[i]
+        track = self._tracks.get(thing.id)
+        completion, stamp = scene.geometric(i), scene.stamp
         shape = track.best() if track and completion.source is not Source.UNOCCLUDED else None
-        if shape is not None and (shape.source is Source.INFERRED or shape.stamp != frame.stamp):
-            visible = surroundings.masks[i]
+        if shape is not None and (shape.source is Source.INFERRED or shape.stamp != scene.stamp):
+            visible = scene.masks[i]
             source = shape.source
-            if shape.stamp != frame.stamp:
+            if shape.stamp != scene.stamp:
                 source = Source.PROPAGATED if source is Source.INFERRED else Source.REMEMBERED
             amodal = (visible | shape.hidden).connected_to(visible)
             completion = replace(
                 completion,
                 amodal=amodal,
                 source=source,
-                expected_iou=min(1.0, max(0.0, shape.value(frame.stamp))),
-                possible=surroundings.possible(i, amodal),
+                expected_iou=min(1.0, max(0.0, shape.value(scene.stamp))),
+                possible=scene.possible(i, amodal),
                 agreement=shape.agreement,
-                estimates_outside=shape.estimates_outside or not visible.touches_edge(*frame.shape),
+                estimates_outside=shape.estimates_outside or not visible.touches_edge(*scene.shape),
             )
             stamp = shape.stamp
-        ids = tuple(frame.instances[j].id for j in completion.occluders)
-        return Answer(frame.instances[i], completion, stamp, ids)
+        return Answer(thing, completion, stamp, scene.ids(completion.occluders))
 
-    def _await(self, scene: _Scene, deadline: float, should_stop: Callable[[], bool]) -> None:
+    def _await(self, latest: _Latest, deadline: float, should_stop: Callable[[], bool]) -> None:
         """Gives completions of this very frame a chance to be in its answer."""
         with self._lock:
-            while self._worker is not None and scene is self._scene and not should_stop():
+            while self._worker is not None and latest is self._latest and not should_stop():
                 left = deadline - time.perf_counter()
                 typical = self._figures.typical_call()
                 if typical is None or typical > left or not (self._busy or self._urgent()):
                     return
                 self._lock.wait(left)
 
-    def _complete_in_line(self, scene: _Scene, objects: int, should_stop: Callable[[], bool]) -> None:
+    def _complete_in_line(self, latest: _Latest, objects: int, should_stop: Callable[[], bool]) -> None:
         while objects > 0 and not should_stop():
             with self._lock:
-                chosen = self._urgent()[: min(objects, self._batch)] if scene is self._scene else []
-                requests = self._request(scene, chosen)
+                chosen = self._urgent()[: min(objects, self._batch)] if latest is self._latest else []
+                requests = self._request(latest, chosen)
             if not chosen:
                 return
-            self._complete(scene, chosen, requests, should_stop)
+            self._complete(latest, chosen, requests, should_stop)
             objects -= len(chosen)
 
     # --- completing -----------------------------------------------------------------------------------------
@@ -251,50 +238,40 @@ class LiveSession:
         """Waits for something to complete and completes it; the seconds that it took, None when the model failed."""
         with self._lock:
             self._lock.wait_for(lambda: self._interrupt.is_set() or self._urgent())
-            scene, chosen = self._scene, self._urgent()[: self._batch]
-            if self._interrupt.is_set() or scene is None:
+            latest, chosen = self._latest, self._urgent()[: self._batch]
+            if self._interrupt.is_set() or latest is None:
                 return 0.0
-            requests = self._request(scene, chosen)
+            requests = self._request(latest, chosen)
             self._busy = True
         started = time.perf_counter()
-        worked = self._complete(scene, chosen, requests, lambda: False)
+        worked = self._complete(latest, chosen, requests, lambda: False)
         return time.perf_counter() - started if worked else None
 
     def _urgent(self) -> list[int]:
-        scene = self._scene
-        if scene is None:
+        latest = self._latest
+        if latest is None:
             return []
-        tracks = [self._tracks.get(answer.instance.id) for answer in scene.answers]
-        return self._schedule.order(scene.answers, tracks, scene.frame.stamp)
+        tracks = [self._tracks.get(answer.instance.id) for answer in latest.answers]
+        return self._schedule.order(latest.answers, tracks, latest.scene.stamp)
 
-    def _request(self, scene: _Scene, chosen: Sequence[int]) -> list[Request]:
-        return [self._tracks.request(scene.frame.instances[i].id) for i in chosen]
+    def _request(self, latest: _Latest, chosen: Sequence[int]) -> list[Request]:
+        return [self._tracks.request(latest.scene.things[i].id) for i in chosen]
 
     def _complete(
-        self, scene: _Scene, chosen: list[int], requests: list[Request], should_stop: Callable[[], bool]
+        self, latest: _Latest, chosen: list[int], requests: list[Request], should_stop: Callable[[], bool]
     ) -> bool:
         """Has the model complete objects of a frame and remembers what came of it; False when it failed."""
 
         def stop() -> bool:
-            return self._interrupt.is_set() or self._era != scene.era or should_stop()
+            return self._interrupt.is_set() or self._era != latest.era or should_stop()
 
-        frame = scene.frame
-        order = [*chosen, *(i for i in range(len(frame.instances)) if i not in set(chosen))]
-        masks = [scene.surroundings.masks[i] for i in order]
         results: list[Completion | None] = [None] * len(chosen)
         error: Exception | None = None
         interrupted = False
         started = time.perf_counter()
         try:
             results[:] = self._pipeline.complete(
-                frame.image,
-                masks[: len(chosen)],
-                masks[len(chosen) :],
-                depth=frame.depth,
-                seed=self._seed,
-                on_error="skip",
-                should_stop=stop,
-                surroundings=Surroundings(masks, frame.shape, self._occluders, frame.depth),
+                latest.scene, which=chosen, seed=self._seed, on_error="skip", should_stop=stop
             )
         except Interrupted as stopped:
             results[: len(stopped.results)], interrupted = stopped.results, True
@@ -304,9 +281,9 @@ class LiveSession:
             self._busy = False
             for request, result in zip(requests, results):
                 self._tracks.settle(request, result)
-            if scene is self._scene:
+            if latest is self._latest:
                 for i in chosen:
-                    scene.answers[i] = self._answer(scene, i)
+                    latest.answers[i] = self._answer(latest.scene, i)
             failed = [result.error for result in results if result is not None and result.error]
             reason = f"{type(error).__name__}: {error}" if error is not None else next(iter(failed), "")
             self._figures.completed(results, time.perf_counter() - started, reason, interrupted)
@@ -315,7 +292,7 @@ class LiveSession:
 
     def _clear(self) -> None:
         self._tracks.clear()
-        self._scene = None
+        self._latest = None
         self._era += 1
 
     # --- figures --------------------------------------------------------------------------------------------

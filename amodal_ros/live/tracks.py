@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -11,9 +11,7 @@ import numpy as np
 
 from amodal_ros.live.motion import Flow, Similarity, box_step, flow_step
 from amodal_ros.live.outline import ShapeField, fit_outline, hiding, lies_on, own_outline
-from amodal_ros.scene.frame import Completion, Frame, Source
-from amodal_ros.scene.mask import MaskRegion
-from amodal_ros.scene.occluders import Surroundings
+from amodal_ros.scene import Completion, MaskRegion, Scene, Source
 
 #: Remembered shapes per track.
 SHAPES = 3
@@ -74,13 +72,13 @@ class Shape:
         masks = self.amodal, self.moved, self.hidden
         return sum(mask.bits.nbytes for mask in masks) + ShapeField.MOST_BYTES
 
-    def place(self, pose: Similarity, surroundings: Surroundings, i: int) -> None:
+    def place(self, pose: Similarity, scene: Scene, i: int) -> None:
         """Moves the shape to where mask i is now and judges it there."""
         self.pose = pose
-        self.moved = pose.mask(self.amodal, surroundings.frame_shape)
-        feasible = surroundings.feasible(i, self.moved.box)
+        self.moved = pose.mask(self.amodal, scene.shape)
+        feasible = scene.feasible(i, self.moved.box)
         self.hidden = self.moved & feasible
-        self.score = surroundings.score(i, self.moved, feasible)
+        self.score = scene.score(i, self.moved, feasible)
 
     def value(self, now: int) -> float:
         """Expected IoU with the truth at `now` nanoseconds: the one figure by which shapes are compared."""
@@ -179,12 +177,12 @@ class Sighting:
     corners: tuple[np.ndarray, np.ndarray]
 
     @classmethod
-    def of(cls, frame: Frame, surroundings: Surroundings, i: int, corners: tuple[np.ndarray, np.ndarray]) -> Sighting:
-        visible = surroundings.masks[i]
-        outline, cut = own_outline(visible, hiding(surroundings, i), frame.shape)
+    def of(cls, scene: Scene, i: int, corners: tuple[np.ndarray, np.ndarray]) -> Sighting:
+        visible = scene.masks[i]
+        outline, cut = own_outline(visible, hiding(scene, i), scene.shape)
         on_object = lies_on(visible, corners[1])
         followed = corners[0][on_object], corners[1][on_object]
-        return cls(frame.stamp, visible, colour_histogram(frame.image, visible), outline, cut, followed)
+        return cls(scene.stamp, visible, colour_histogram(scene.image, visible), outline, cut, followed)
 
 
 class Tracks:
@@ -219,38 +217,32 @@ class Tracks:
 
     # --- a new image --------------------------------------------------------------------------------------
 
-    def observe(self, frame: Frame, surroundings: Surroundings, geometric: Sequence[Completion]) -> None:
-        """Moves everything remembered to this frame, judges it there, and remembers views that are better.
-
-        Args:
-            frame: the next image.
-            surroundings: of its instances' masks, in their order.
-            geometric: what geometry alone answers for them (`Surroundings.geometric`).
-        """
-        self._forget(frame.stamp)  # before matching: what was unseen for longer is not believed when it comes back
+    def observe(self, scene: Scene) -> None:
+        """Moves everything remembered to this image, judges it there, and remembers views that are better."""
+        self._forget(scene.stamp)  # before matching: what was unseen for longer is not believed when it comes back
         before, self._frame = self._frame, self._frame + 1
-        by_size = sorted(range(len(geometric)), key=lambda i: -surroundings.masks[i].area)
-        followed = [i for i in by_size[: self.max_tracks] if surroundings.masks[i].area]
-        known = [self._tracks.get(frame.instances[i].id) for i in followed]
+        by_size = sorted(range(len(scene.things)), key=lambda i: -scene.masks[i].area)
+        followed = [i for i in by_size[: self.max_tracks] if scene.masks[i].area]
+        known = [self._tracks.get(scene.things[i].id) for i in followed]
         # Corners can only be followed from the image just before this one, and only matter where something moves along.
         traced = [
             track.visible if track and track.frame == before and track.remembers else MaskRegion.empty()
             for track in known
         ]
-        for i, track, corners in zip(followed, known, self._flow.follow(frame.image, traced)):
-            instance_id = frame.instances[i].id
-            seen = Sighting.of(frame, surroundings, i, corners)
+        for i, track, corners in zip(followed, known, self._flow.follow(scene.image, traced)):
+            instance_id = scene.things[i].id
+            seen = Sighting.of(scene, i, corners)
             if track is not None and _is_another(track, seen):
                 track = None
                 self.jumps += 1
-            track = track or Track(instance_id, frame.stamp, frame.stamp, seen.visible)
-            _follow(track, seen, surroundings, i)
-            _remember_view(track, geometric[i], surroundings.mode == "instances")
+            track = track or Track(instance_id, scene.stamp, scene.stamp, seen.visible)
+            _follow(track, seen, scene, i)
+            _remember_view(track, scene.geometric(i), scene.occluders == "instances")
             # Re-inserting keeps the dict ordered by when tracks were last seen.
             self._tracks.pop(instance_id, None)
             self._tracks[instance_id] = track
             track.frame = self._frame
-        self._forget(frame.stamp)
+        self._forget(scene.stamp)
 
     def _forget(self, now: int) -> None:
         horizon = now - int(self.forget_after * 1e9)
@@ -314,42 +306,42 @@ def _remember_view(track: Track, geometric: Completion, hull: bool) -> None:
     track.add(shape)
 
 
-def _follow(track: Track, seen: Sighting, surroundings: Surroundings, i: int) -> None:
+def _follow(track: Track, seen: Sighting, scene: Scene, i: int) -> None:
     """Moves a track to where it is seen now, as mask i, and judges its shapes there."""
     leader = track.leader()
-    if leader is None or surroundings.unoccluded(i):  # nothing to be judged
+    if leader is None or scene.unoccluded(i):  # nothing to be judged
         step = next(_steps(track, seen))
     else:
-        step = leader.pose.inverse().then(_best_pose(leader, track, seen, surroundings, i))
+        step = leader.pose.inverse().then(_best_pose(leader, track, seen, scene, i))
     if seen.stamp > track.stamp:
         track.step, track.interval = step, seen.stamp - track.stamp
     track.move(step)
     track.stamp, track.visible, track.colours = seen.stamp, seen.visible, seen.colours
     track.cut = len(seen.cut) / (len(seen.outline) + len(seen.cut))
-    if surroundings.unoccluded(i):
+    if scene.unoccluded(i):
         return
     for shape in track.shapes:
         if not shape.fitted and shape is not leader:
             shape.pose = fit_outline(shape.distances, shape.pose, seen.outline, seen.cut)
         shape.fitted = True
         if shape is not leader:
-            shape.place(shape.pose, surroundings, i)
+            shape.place(shape.pose, scene, i)
         shape.strikes = shape.strikes + 1 if shape.score < EXPLAINS else 0
     track.shapes = [s for s in track.shapes if s.strikes < STRIKES]
 
 
-def _best_pose(leader: Shape, track: Track, seen: Sighting, surroundings: Surroundings, i: int) -> Similarity:
+def _best_pose(leader: Shape, track: Track, seen: Sighting, scene: Scene, i: int) -> Similarity:
     """The first step that, fitted to the outline, explains the object well, or else the one that explains it best."""
     before, tried = leader.pose, []
     for step in _steps(track, seen):
         pose = fit_outline(leader.distances, before.then(step), seen.outline, seen.cut)
-        leader.place(pose, surroundings, i)
+        leader.place(pose, scene, i)
         tried.append((leader.score, pose))
         if leader.score > WELL_EXPLAINED:
             break
     score, pose = max(tried, key=lambda t: t[0])
     if score > leader.score:
-        leader.place(pose, surroundings, i)
+        leader.place(pose, scene, i)
     leader.pose = before
     return pose
 

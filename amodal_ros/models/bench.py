@@ -68,21 +68,21 @@ def _pipeline(args: argparse.Namespace) -> Any:
 
     profile = load_profile(args.model)
     device = choose_device(args.device)
-    changed = dataclasses.replace(profile, settings={**profile.settings, **changes})
+    changed = dataclasses.replace(profile, changes=(*profile.changes, changes))
     return random_pipeline(changed, device, choose_dtype(args.dtype, device, profile.dtype))
 
 
 def bench(pipeline: Any, batches: list[int], repeat: int, plain: bool = True) -> dict[str, Any]:
     """Seconds per object and peak memory at several batch sizes; the fastest of `repeat` calls each."""
     backend, settings = pipeline.backend, pipeline.settings
-    doubled = backend.has_mask_input and settings.guidance > 0
+    doubled = backend.has_mask_input and settings.sampling.guidance > 0
     report: dict[str, Any] = {
         "machine": _machine(backend.device),
         "device": str(backend.device),
         "dtype": str(backend.dtype).removeprefix("torch."),
         "resolution": backend.resolution,
-        "reading": settings.reading,
-        "steps": settings.steps,
+        "reading": settings.reading.name,
+        "steps": settings.sampling.steps,
         "evaluations_per_step": 2 if doubled else 1,
         "parameters": {
             "denoiser": _parameters(backend.denoiser),
@@ -94,7 +94,7 @@ def bench(pipeline: Any, batches: list[int], repeat: int, plain: bool = True) ->
     if plain:
         from amodal_ros.models.plain import plain_call
 
-        call, how = plain_call(backend, settings.steps, doubled)
+        call, how = plain_call(backend, settings.sampling.steps, doubled)
         report["plain"] = {"evaluations": how, **_measured(call, repeat, backend.device)}
     return report
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ class Profile:
         mask_input: whether the denoiser has to have a mask input; None: either.
         resolution: pixels along one side; None: the model's own.
         dtype: on a GPU; a CPU computes in float32 unless asked otherwise.
-        settings: changes to the method's default `Settings`.
+        changes: to the method's default `Settings`, in the order in which they apply (`Settings.replace`).
         switches: memory and speed.
         licence, notes: for people.
         said: the keys, and the switches, that the file or what it extends gives; the others are open.
@@ -54,7 +55,7 @@ class Profile:
     mask_input: bool | None = None
     resolution: int | None = None
     dtype: str = "float16"
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    changes: tuple[Mapping[str, Any], ...] = ()
     switches: Switches = field(default_factory=Switches)
     licence: str = ""
     notes: str = ""
@@ -69,7 +70,15 @@ class Profile:
             raise ValueError(f"mask_input: expected true or false, got {self.mask_input!r}")
         if self.resolution is not None and (type(self.resolution) is not int or self.resolution < 8):
             raise ValueError(f"resolution: expected a number of pixels, got {self.resolution!r}")
-        Settings().replace(**self.settings)
+        self.settings  # noqa: B018 - checks them
+
+    @cached_property
+    def settings(self) -> Settings:
+        """How the model completes unless told otherwise."""
+        settings = Settings()
+        for change in self.changes:
+            settings = settings.replace(**change)
+        return settings
 
     @property
     def places(self) -> dict[str, str]:
@@ -138,14 +147,14 @@ def find_model(model: str | Path, segmenter: str | Path | None = None) -> Found:
     if not profile.model:
         raise ModelError(
             f"model {profile.name!r} has no network, so there is no pipeline to load: the command line and the node "
-            "answer it directly; in Python, ask scene.Surroundings(...).geometric(i)"
+            "answer it directly; in Python, ask scene.Scene(image, masks).geometric(i)"
         )
     folder = locate(profile.model, str(model))
     own = folder / FOLDER_PROFILE
     if own.is_file():  # what the folder brings, beneath what the profile says
         brought = _read(own)
         profile = _filled(profile, brought)
-        profile = dataclasses.replace(profile, settings={**brought.settings, **profile.settings})
+        profile = dataclasses.replace(profile, changes=(*brought.changes, *profile.changes))
     _check_family(profile, folder)
     paths = {n: str(locate(p, str(model))) for n, p in profile.places.items() if n not in ("model", "segmenter")}
     profile = dataclasses.replace(profile, switches=profile.switches.replace(**paths))
@@ -225,9 +234,9 @@ def _folder_profile(folder: Path) -> Profile:
     """A bare folder's: what its family's profile sets, and above it what its own file says."""
     own = folder / FOLDER_PROFILE
     family = FAMILIES.get(_class_name(folder), "")
-    base = dict(load_profile(FAMILY_PROFILES[family]).settings) if family else {}
+    base = load_profile(FAMILY_PROFILES[family]).changes if family else ()
     profile = _read(own) if own.is_file() else Profile(folder.name)
-    return dataclasses.replace(profile, name=folder.name, model=str(folder), settings={**base, **profile.settings})
+    return dataclasses.replace(profile, name=folder.name, model=str(folder), changes=(*base, *profile.changes))
 
 
 def _class_name(folder: Path) -> str:
@@ -260,11 +269,11 @@ def _profile(path: Path, content: dict[str, Any], chain: tuple[Path, ...]) -> Pr
     base = Profile(path.stem)
     if "extends" in content:
         base = load_profile(_beside(content.pop("extends"), path.parent), _extending=chain)
-    known = {option.name for option in dataclasses.fields(Profile)} - {"name", "said"}
+    known = {option.name for option in dataclasses.fields(Profile)} - {"name", "said", "changes"} | {"settings"}
     unknown = sorted(set(content) - known)
     if unknown:
         raise ValueError(f"unknown key {unknown[0]!r}; there are extends, {', '.join(sorted(known))}")
-    settings = {**base.settings, **_mapping(content, "settings")}
+    own = _mapping(content, "settings")
     switches = _mapping(content, "switches")
     for name in ("vae", "decoder", "lora"):
         if name in switches:
@@ -273,8 +282,9 @@ def _profile(path: Path, content: dict[str, Any], chain: tuple[Path, ...]) -> Pr
         if name in content:
             content[name] = _anchored(content[name], path.parent)
     said = base.said | content.keys() | switches.keys()
-    changes = {**content, "said": said, "settings": settings, "switches": base.switches.replace(**switches)}
-    return dataclasses.replace(base, name=path.stem, **changes)
+    content |= {"said": said, "switches": base.switches.replace(**switches)}
+    content.pop("settings", None)
+    return dataclasses.replace(base, name=path.stem, changes=(*base.changes, own) if own else base.changes, **content)
 
 
 def _mapping(content: dict[str, Any], name: str) -> dict[str, Any]:

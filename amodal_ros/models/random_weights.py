@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from diffusers.configuration_utils import ConfigMixin
 
-from amodal_ros.completion import AmodalPipeline, ModelError, Settings
+from amodal_ros.completion import AmodalPipeline, ModelError
 from amodal_ros.completion.backends import backend_class
 from amodal_ros.completion.backends.autoencoder import AUTOENCODERS, Autoencoder
 from amodal_ros.completion.backends.loading import quantize_in_place
@@ -48,7 +48,7 @@ def random_pipeline(profile: Profile, device: torch.device, dtype: torch.dtype) 
     model = random_model(segmenter.model_class, place, device, dtype)
     if switches.compile:
         denoiser.compile()
-    pipeline = AmodalPipeline(backend, segmenter(model), Settings().replace(**profile.settings), profile.name)
+    pipeline = AmodalPipeline(backend, segmenter(model), profile.settings, profile.name)
     if switches.compile:
         pipeline.warm_up()
     return pipeline

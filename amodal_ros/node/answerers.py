@@ -9,6 +9,7 @@ from amodal_ros.live.answerer import Answerer
 from amodal_ros.live.plain import PlainAnswerer
 from amodal_ros.models import find_model, load_profile
 from amodal_ros.node.parameters import Settings
+from amodal_ros.scene import Occluders
 
 
 @dataclass(frozen=True)
@@ -16,11 +17,13 @@ class Loaded:
     """An answerer with its device memory.
 
     Attributes:
+        occluders: what can hide an object in its scenes (`scene.Scene`).
         free: gives the memory back; the answerer is of no use afterwards.
         memory: bytes of device memory in use now, 0 without a GPU.
     """
 
     answerer: Answerer
+    occluders: Occluders = "instances"
     device: str = "none"
     free: Callable[[], None] = lambda: None
     memory: Callable[[], int] = lambda: 0
@@ -36,8 +39,9 @@ def prepare(settings: Settings, current: Callable[[], Settings]) -> Callable[[],
     Raises:
         ValueError: the model or its segmenter is missing; the message says where it was looked for.
     """
-    if not load_profile(settings.model).model:  # "geometric", which has no network
-        return lambda: Loaded(PlainAnswerer(occluders=settings.occluders))
+    profile = load_profile(settings.model)
+    if not profile.model:  # "geometric", which has no network
+        return lambda: Loaded(PlainAnswerer(), settings.occluders or profile.settings.occluders)
     find_model(settings.model, settings.segmenter or None)
     return lambda: _load(settings, current)
 
@@ -54,11 +58,10 @@ def _load(settings: Settings, current: Callable[[], Settings]) -> Loaded:
         device=None if settings.device == "auto" else settings.device,
     )
     if settings.live:
-        answerer: Answerer = LiveSession(
-            pipeline, occluders=settings.occluders, budget=settings.live_budget, batch=settings.live_batch
-        )
+        answerer: Answerer = LiveSession(pipeline, budget=settings.live_budget, batch=settings.live_batch)
     else:
-        answerer = PlainAnswerer(pipeline, occluders=settings.occluders, frame_budget=lambda: current().frame_budget)
+        answerer = PlainAnswerer(pipeline, frame_budget=lambda: current().frame_budget)
     device = pipeline.backend.device
     memory = (lambda: torch.cuda.memory_allocated(device)) if device.type == "cuda" else (lambda: 0)
-    return Loaded(answerer, str(device), pipeline.free, memory)
+    occluders = settings.occluders or pipeline.settings.occluders
+    return Loaded(answerer, occluders, str(device), pipeline.free, memory)

@@ -1,4 +1,4 @@
-"""From messages to a `Frame`: the label map is cut into one mask per object."""
+"""From messages to a `Scene`: the label map is cut into one mask per object."""
 
 from __future__ import annotations
 
@@ -8,19 +8,25 @@ import numpy as np
 
 from amodal_ros.io import LabelError, cut_labels
 from amodal_ros.node.images import BadInput, depth_of, labels_of, rgb_of
-from amodal_ros.scene import Frame, Instance
+from amodal_ros.scene import Instance, Occluders, Scene
 from amodal_ros.scene.specks import without_specks
 
 
-def frame_of(
-    messages: Mapping[str, object], stamp: int, label_divisor: int, class_names: Sequence[str], max_objects: int
-) -> Frame:
+def scene_of(
+    messages: Mapping[str, object],
+    stamp: int,
+    label_divisor: int,
+    class_names: Sequence[str],
+    max_objects: int,
+    occluders: Occluders,
+) -> Scene:
     """One image with its objects.
 
     Args:
         messages: ``"image"`` and ``"instance_mask"``, and ``"depth"`` where it is used.
         stamp: of the image, nanoseconds.
         label_divisor, class_names, max_objects: as in `cut_instances`.
+        occluders: as in `scene.Scene`.
 
     Raises:
         BadInput: a message cannot be read, or the sizes differ.
@@ -32,7 +38,8 @@ def frame_of(
     if "depth" in messages:
         depth = depth_of(messages["depth"])
         _same_size("depth", depth, image)
-    return Frame(image, cut_instances(labels, label_divisor, class_names, max_objects), stamp, depth)
+    things = cut_instances(labels, label_divisor, class_names, max_objects)
+    return Scene(image, things, depth=depth, occluders=occluders, stamp=stamp)
 
 
 def cut_instances(

@@ -33,7 +33,7 @@ from amodal_ros.node.logs import Throttled
 from amodal_ros.node.messages import image_message, instances_message
 from amodal_ros.node.timings import Timings
 from amodal_ros.node.worker import Worker
-from amodal_ros.scene import Answer, Frame
+from amodal_ros.scene import Answer, Scene
 from amodal_ros.scene.overlay import draw_overlay
 
 TOPICS = ("image", "instance_mask", "depth")
@@ -259,16 +259,16 @@ class AmodalNode(LifecycleNodeMixin, Node):
         for source in list(self._inputs.values()):
             source.review()
 
-    def _publish(self, image: Image, frame: Frame, answers: list[Answer]) -> None:
+    def _publish(self, image: Image, scene: Scene, answers: list[Answer]) -> None:
         loaded, publisher = self._loaded, self._instances
         if loaded is not None and publisher is not None:  # else the node has become inactive meanwhile
-            publisher.publish(instances_message(image.header, frame.shape, loaded.answerer.name, answers))
+            publisher.publish(instances_message(image.header, scene.shape, loaded.answerer.name, answers))
 
-    def _show(self, image: Image, frame: Frame, answers: list[Answer]) -> None:
+    def _show(self, image: Image, scene: Scene, answers: list[Answer]) -> None:
         overlay = self._overlay
         if overlay is not None and overlay.get_subscription_count():
             with self._timings.measure("overlay"):
-                overlay.publish(image_message(image.header, draw_overlay(frame.image, answers)))
+                overlay.publish(image_message(image.header, draw_overlay(scene.image, answers)))
 
     # --- parameters -----------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
@@ -42,10 +42,11 @@ class Settings:
     )
     segmenter: str = _option("", "A segmenter's folder or .pth file; empty: the model's own")
     device: str = _option("auto", "'auto' (CUDA if there is one), or a torch device such as 'cpu' or 'cuda:0'")
-    occluders: Occluders = _option(  # noqa: RUF009 - a string, as the others
-        "instances",
-        "What can hide an object: labelled neighbours; these and all unlabelled pixels; or anything",
-        choices=("instances", "any", "off"),
+    occluders: Occluders | Literal[""] = _option(  # noqa: RUF009 - a string, as the others
+        "",
+        "What can hide an object: labelled neighbours; these and all unlabelled pixels; or anything. "
+        "Empty: what the model's profile says",
+        choices=("", "instances", "any", "off"),
     )
     live: bool = _option(True, "Remember completions over frames and refine them behind the answers")
     live_budget: float = _option(

@@ -8,22 +8,21 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 
-from amodal_ros.live.answerer import Answerer
 from amodal_ros.node.answerers import Loaded
-from amodal_ros.node.frames import frame_of
+from amodal_ros.node.frames import scene_of
 from amodal_ros.node.images import BadInput
 from amodal_ros.node.intake import Intake
 from amodal_ros.node.pairing import Pair
 from amodal_ros.node.parameters import Settings
 from amodal_ros.node.timings import Timings
-from amodal_ros.scene import Answer, Frame
+from amodal_ros.scene import Answer, Scene
 
 #: How long an answer takes is the median of so many.
 LATEST = 5
 #: After it ended unexpectedly answering begins again so much later (seconds).
 RETRY = 0.1
 
-Publish = Callable[[object, Frame, list[Answer]], None]
+Publish = Callable[[object, Scene, list[Answer]], None]
 
 
 class Worker(threading.Thread):
@@ -31,7 +30,7 @@ class Worker(threading.Thread):
 
     Args:
         loaded: started; the worker stops and frees it at its end.
-        publish, show: called with (image message, frame, answers); `show` after the answers are out.
+        publish, show: called with (image message, scene, answers); `show` after the answers are out.
         settings: tells the parameters at any time.
         note: called with a line about something unusual that is no drop.
     """
@@ -89,7 +88,7 @@ class Worker(threading.Thread):
         while (pair := self._next()) is not None:
             started = self._since = time.monotonic()
             try:
-                self._answer(loaded.answerer, pair)
+                self._answer(loaded, pair)
                 self._seconds.append(time.monotonic() - started)
             except BadInput as error:
                 self._intake.drop(error.reason, str(error))
@@ -104,29 +103,34 @@ class Worker(threading.Thread):
         catch_up = self._settings().catch_up
         return self._intake.take(statistics.median(self._seconds or [catch_up]), catch_up)
 
-    def _answer(self, answerer: Answerer, pair: Pair) -> None:
+    def _answer(self, loaded: Loaded, pair: Pair) -> None:
         self._timings.add("wait", time.monotonic() - pair.completed)
         settings = self._settings()
         if pair.jumped:
-            answerer.reset()
+            loaded.answerer.reset()
             self.time_jumps += 1
             self._note("time_jump", "stamps went back (a bag that loops?): what was remembered is forgotten")
         with self._timings.measure("decode"):
-            frame = frame_of(
-                pair.messages, pair.stamp, settings.label_divisor, settings.class_names, settings.max_objects
+            scene = scene_of(
+                pair.messages,
+                pair.stamp,
+                settings.label_divisor,
+                settings.class_names,
+                settings.max_objects,
+                loaded.occluders,
             )
         with self._timings.measure("answer"):
-            answers = answerer.answer(frame, self._interrupt.is_set)
+            answers = loaded.answerer.answer(scene, self._interrupt.is_set)
         if self._interrupt.is_set():
             self._intake.drop("inactive")
             return
         with self._timings.measure("publish"):
-            self._publish(pair.messages["image"], frame, answers)
+            self._publish(pair.messages["image"], scene, answers)
         self._intake.answered()
         self._timings.add("latency", time.monotonic() - pair.completed)
         self.objects = Counter(answer.completion.source.name for answer in answers)
         self.answered_stamp = pair.stamp
         try:
-            self._show(pair.messages["image"], frame, answers)
+            self._show(pair.messages["image"], scene, answers)
         except Exception as error:  # the frame is answered; a picture for people is not worth more than a line
             self._note("overlay", f"the overlay failed: {type(error).__name__}: {error}")

@@ -9,6 +9,7 @@ contradict each other neither is believed: ruling out the true occluder costs mo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -28,29 +29,46 @@ LOWER_SHARE = 0.25
 DEPTH_MARGIN = 0.03
 
 
-def in_front(masks: Sequence[MaskRegion], grown: Sequence[MaskRegion], depth: np.ndarray | None = None) -> np.ndarray:
-    """Which masks can be in front of which.
+class Order:
+    """Which masks can be in front of which things. Computed when it is first asked for.
 
     Args:
-        masks: n visible masks in tight boxes.
-        grown: the same, grown by `SLOPPY`.
+        masks: n visible masks in tight boxes; the things come first.
+        things: how many of them are things; of stuff nobody asks what is in front of it.
         depth: optional float (height, width) in metres; NaN, 0 and negative mean unknown.
-
-    Returns:
-        bool (n, n): entry [j, i] says that j touches i and can be in front of it; both [j, i] and [i, j] are True where
-        neither can be ruled out. The diagonal is False.
     """
-    front = np.zeros((len(masks), len(masks)), bool)
-    for i, j in zip(*np.nonzero(np.triu(_boxes_meet(grown), 1))):
-        seam = grown[i] & grown[j]
-        if not seam.area:
-            continue
-        evidence = _depth_evidence(masks[i], masks[j], depth) if depth is not None else 0.0
-        if evidence == 0.0:
-            evidence = lower_edge(masks[i], masks[j]) + BULGE_WEIGHT * bulge(masks[i], masks[j], seam)
-        front[i, j] = evidence <= MARGIN  # beyond the margin j hides i, so i does not hide j
-        front[j, i] = evidence >= -MARGIN
-    return front
+
+    def __init__(self, masks: Sequence[MaskRegion], things: int, depth: np.ndarray | None = None) -> None:
+        self._masks, self._things, self._depth = masks, things, depth
+
+    @cached_property
+    def grown(self) -> list[MaskRegion]:
+        """The masks with room for a sloppy outline (`SLOPPY`)."""
+        return [mask.grow(SLOPPY) for mask in self._masks]
+
+    @cached_property
+    def in_front(self) -> np.ndarray:
+        """bool (n, things): entry [j, i] says that mask j touches thing i and can be in front of it.
+
+        Between two things both [j, i] and [i, j] are True where neither can be ruled out. The diagonal is False.
+        """
+        front = np.zeros((len(self._masks), self._things), bool)
+        meet = np.triu(_boxes_meet(self.grown), 1)[: self._things]
+        for i, j in zip(*np.nonzero(meet)):
+            seam = self.grown[i] & self.grown[j]
+            if not seam.area:
+                continue
+            evidence = self._evidence(i, j, seam)
+            front[j, i] = evidence >= -MARGIN  # beyond the margin i hides j, so j does not hide i
+            if j < self._things:
+                front[i, j] = evidence <= MARGIN
+        return front
+
+    def _evidence(self, i: int, j: int, seam: MaskRegion) -> float:
+        """How much speaks for j in front of i, in [-2.5, 2.5]."""
+        mask_i, mask_j = self._masks[i], self._masks[j]
+        by_depth = _depth_evidence(mask_i, mask_j, self._depth) if self._depth is not None else 0.0
+        return by_depth or lower_edge(mask_i, mask_j) + BULGE_WEIGHT * bulge(mask_i, mask_j, seam)
 
 
 def lower_edge(mask_i: MaskRegion, mask_j: MaskRegion) -> float:

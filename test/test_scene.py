@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 
 from amodal_ros.datasets.coco_a import CocoA
 from amodal_ros.datasets.folder import Folder
-from amodal_ros.scene import MaskRegion, Source, Surroundings, convex_hull
+from amodal_ros.scene import MaskRegion, Scene, Source, convex_hull
 
 HEIGHT, WIDTH = 30, 40
 FRAME = (HEIGHT, WIDTH)
@@ -66,20 +66,20 @@ def test_hull_is_every_pixel_that_no_line_separates_from_the_mask(bits: np.ndarr
 
 @given(crowds(), st.randoms(use_true_random=False))
 def test_order_does_not_depend_on_the_order_of_the_list(masks: list[MaskRegion], random) -> None:
-    front = Surroundings(masks, FRAME).in_front
+    front = Scene.of_masks(masks, FRAME).order.in_front
     shuffled = random.sample(range(len(masks)), len(masks))
-    again = Surroundings([masks[k] for k in shuffled], FRAME).in_front
+    again = Scene.of_masks([masks[k] for k in shuffled], FRAME).order.in_front
     assert np.array_equal(again, front[np.ix_(shuffled, shuffled)])
 
 
 @given(crowds())
 def test_of_two_that_touch_at_least_one_can_be_in_front(masks: list[MaskRegion]) -> None:
-    surroundings = Surroundings(masks, FRAME)
-    front = surroundings.in_front
+    scene = Scene.of_masks(masks, FRAME)
+    front = scene.order.in_front
     assert not front.diagonal().any()
-    for i, mine in enumerate(surroundings.masks):
+    for i, mine in enumerate(scene.masks):
         for j in range(i):
-            touch = mine.grow(3).overlap(surroundings.masks[j].grow(3)) > 0
+            touch = mine.grow(3).overlap(scene.masks[j].grow(3)) > 0
             assert (front[i, j] or front[j, i]) == touch
 
 
@@ -89,18 +89,18 @@ def test_what_bulges_into_the_other_is_in_front(bulging_first: bool) -> None:
     ball = MaskRegion(15, 16, np.ones((1, 1), bool)).grow(6)
     hidden = box - ball
     ball = ball - block(0, 25, WIDTH, HEIGHT)  # level lower edges
-    order = Surroundings([ball, hidden] if bulging_first else [hidden, ball], FRAME).in_front
+    order = Scene.of_masks([ball, hidden] if bulging_first else [hidden, ball], FRAME).order.in_front
     near, far = (0, 1) if bulging_first else (1, 0)
     assert order[near, far] and not order[far, near]
 
 
 def test_on_a_straight_seam_the_lower_one_is_in_front() -> None:
-    order = Surroundings([block(5, 5, 10, 10), block(15, 5, 10, 18)], FRAME).in_front
+    order = Scene.of_masks([block(5, 5, 10, 10), block(15, 5, 10, 18)], FRAME).order.in_front
     assert order.tolist() == [[False, False], [True, False]]
 
 
 def test_without_any_sign_both_can_be_in_front() -> None:
-    order = Surroundings([block(5, 5, 10, 10), block(15, 5, 10, 10)], FRAME).in_front
+    order = Scene.of_masks([block(5, 5, 10, 10), block(15, 5, 10, 10)], FRAME).order.in_front
     assert order.tolist() == [[False, True], [True, False]]
 
 
@@ -108,10 +108,10 @@ def test_depth_overrules_the_masks_and_unknown_depth_does_not() -> None:
     masks = [block(5, 5, 10, 10), block(15, 5, 10, 18)]
     depth = np.full(FRAME, 9.0, np.float32)
     depth[:, 5:15] = 5.0  # the higher one is nearer
-    assert Surroundings(masks, FRAME, depth=depth).in_front.tolist() == [[False, True], [False, False]]
+    assert Scene.of_masks(masks, FRAME, depth=depth).order.in_front.tolist() == [[False, True], [False, False]]
     for unknown in (np.nan, 0.0, -1.0, np.inf):
         depth[:, 5:15] = unknown
-        assert Surroundings(masks, FRAME, depth=depth).in_front.tolist() == [[False, False], [True, False]]
+        assert Scene.of_masks(masks, FRAME, depth=depth).order.in_front.tolist() == [[False, False], [True, False]]
 
 
 def test_depth_is_compared_where_two_things_meet() -> None:
@@ -119,7 +119,7 @@ def test_depth_is_compared_where_two_things_meet() -> None:
     depth = np.full(FRAME, 50.0, np.float32)
     depth[:, :38] = np.linspace(3, 15, 38)
     depth[8:22, 30:33] = 11.0  # nearer than the bus there, farther than its middle
-    order = Surroundings([bus - pedestrian, pedestrian], FRAME, depth=depth).in_front
+    order = Scene.of_masks([bus - pedestrian, pedestrian], FRAME, depth=depth).order.in_front
     assert order.tolist() == [[False, False], [True, False]]
 
 
@@ -130,32 +130,32 @@ BOX = (-12, -12, WIDTH + 24, HEIGHT + 24)
 
 @given(crowds(), st.sampled_from(["instances", "any", "off"]))
 def test_feasible_region(masks: list[MaskRegion], mode: str) -> None:
-    surroundings = Surroundings(masks, FRAME, mode)
-    for i, mine in enumerate(surroundings.masks):
-        feasible = surroundings.feasible(i, BOX)
+    scene = Scene.of_masks(masks, FRAME, mode)
+    for i, mine in enumerate(scene.masks):
+        feasible = scene.feasible(i, BOX)
         assert feasible.box == BOX
         assert not feasible.overlap(mine)
         assert (feasible | mine).contains(MaskRegion(*BOX[:2], ~block(0, 0, WIDTH, HEIGHT).window(*BOX)))
-        occluders = MaskRegion.union_of(surroundings.masks[j] for j in surroundings.occluders(i))
+        occluders = MaskRegion.union_of(scene.masks[j] for j in scene.in_front_of(i))
         assert (feasible | mine).contains(occluders)
         if mode != "off":
-            others = [m for j, m in enumerate(surroundings.masks) if j != i and j not in surroundings.occluders(i)]
+            others = [m for j, m in enumerate(scene.masks) if j != i and j not in scene.in_front_of(i)]
             assert not feasible.overlap(MaskRegion.union_of(others) - occluders)
         part = (3, -4, 17, 20)  # any window shows the same region
-        assert np.array_equal(surroundings.feasible(i, part).bits, feasible.window(*part))
+        assert np.array_equal(scene.feasible(i, part).bits, feasible.window(*part))
 
 
 @given(crowds(), st.sampled_from(["instances", "any", "off"]))
 def test_geometric_answers(masks: list[MaskRegion], mode: str) -> None:
-    surroundings = Surroundings(masks, FRAME, mode)
-    for i, mine in enumerate(surroundings.masks):
-        answer = surroundings.geometric(i)
+    scene = Scene.of_masks(masks, FRAME, mode)
+    for i, mine in enumerate(scene.masks):
+        answer = scene.geometric(i)
         assert answer.visible == mine
         assert answer.amodal.contains(mine)
         assert answer.amodal.clip(*FRAME) == answer.amodal  # nothing is known to lie outside
         assert convex_hull(mine).contains(answer.amodal)
-        assert (mine | surroundings.feasible(i, BOX)).contains(answer.amodal)
-        assert (mine | surroundings.feasible(i, answer.possible.box)).contains(answer.possible)
+        assert (mine | scene.feasible(i, BOX)).contains(answer.amodal)
+        assert (mine | scene.feasible(i, answer.possible.box)).contains(answer.possible)
         assert answer.possible.contains(answer.amodal)
         assert answer.source is Source.VISIBLE_ONLY or 0.0 <= answer.occlusion_ratio <= 1.0
         if mine.touches_edge(*FRAME):
@@ -163,59 +163,59 @@ def test_geometric_answers(masks: list[MaskRegion], mode: str) -> None:
         else:
             assert answer.truncation_ratio == 0.0
         if mine:
-            assert surroundings.score(i, answer.amodal) == surroundings.score(i, mine) == 1.0
-            assert answer.source == (Source.UNOCCLUDED if surroundings.unoccluded(i) else Source.GEOMETRIC)
+            assert scene.score(i, answer.amodal) == scene.score(i, mine) == 1.0
+            assert answer.source == (Source.UNOCCLUDED if scene.unoccluded(i) else Source.GEOMETRIC)
         else:
             assert answer.source == Source.VISIBLE_ONLY and math.isnan(answer.occlusion_ratio)
 
 
 @given(crowds(), arrays(bool, (20, 20)), st.integers(-10, WIDTH), st.integers(-10, HEIGHT))
 def test_score_is_the_iou_on_known_pixels(masks: list[MaskRegion], bits: np.ndarray, x: int, y: int) -> None:
-    surroundings = Surroundings(masks, FRAME)
+    scene = Scene.of_masks(masks, FRAME)
     guess = MaskRegion(x, y, bits)
     window = (-40, -40, 120, 120)
-    for i, mine in enumerate(surroundings.masks):
+    for i, mine in enumerate(scene.masks):
         if not mine:
-            assert surroundings.score(i, guess) == 0.0
+            assert scene.score(i, guess) == 0.0
             continue
-        known = ~surroundings.feasible(i, window).bits
+        known = ~scene.feasible(i, window).bits
         a, v = guess.window(*window) & known, mine.window(*window)
-        assert surroundings.score(i, guess) == pytest.approx((a & v).sum() / (a | v).sum())
+        assert scene.score(i, guess) == pytest.approx((a & v).sum() / (a | v).sum())
 
 
 def test_only_what_an_occluder_hides_is_filled() -> None:
     cup = block(5, 2, 20, 23) - block(12, 2, 6, 6) - block(12, 18, 6, 7)  # an H
     lid = block(12, 18, 6, 10)  # stands lower, in the lower notch
-    surroundings = Surroundings([cup, lid], FRAME)
-    assert surroundings.geometric(0).amodal == cup | block(12, 18, 6, 7)
-    assert surroundings.geometric(0).occluders == (1,)
-    assert surroundings.geometric(1).source == Source.UNOCCLUDED
+    scene = Scene.of_masks([cup, lid], FRAME)
+    assert scene.geometric(0).amodal == cup | block(12, 18, 6, 7)
+    assert scene.geometric(0).occluders == (1,)
+    assert scene.geometric(1).source == Source.UNOCCLUDED
 
 
 @pytest.mark.parametrize("sloppy", [0, 1, 2])
 def test_a_crack_between_object_and_occluder_is_bridged(sloppy: int) -> None:
     hidden = block(4, 4, 30, 20) - block(14, 4, 10, 22)
     pole = block(14, 0, 10, 28)
-    surroundings = Surroundings([hidden.grow(-sloppy), pole.grow(-sloppy)], FRAME)
-    assert surroundings.geometric(0).amodal.iou(convex_hull(hidden.grow(-sloppy))) > 0.99  # round corners in the crack
+    scene = Scene.of_masks([hidden.grow(-sloppy), pole.grow(-sloppy)], FRAME)
+    assert scene.geometric(0).amodal.iou(convex_hull(hidden.grow(-sloppy))) > 0.99  # round corners in the crack
 
 
 def test_alone_at_the_edge_is_not_called_unoccluded() -> None:
-    assert Surroundings([block(0, 5, 5, 5)], FRAME).geometric(0).source == Source.GEOMETRIC
-    assert Surroundings([block(1, 5, 5, 5)], FRAME).geometric(0).source == Source.UNOCCLUDED
-    assert Surroundings([block(5, 5, 1, 1)], FRAME).geometric(0).amodal.area == 1
-    assert Surroundings([block(-3, -3, 50, 50)], FRAME).geometric(0).amodal == block(0, 0, WIDTH, HEIGHT)
+    assert Scene.of_masks([block(0, 5, 5, 5)], FRAME).geometric(0).source == Source.GEOMETRIC
+    assert Scene.of_masks([block(1, 5, 5, 5)], FRAME).geometric(0).source == Source.UNOCCLUDED
+    assert Scene.of_masks([block(5, 5, 1, 1)], FRAME).geometric(0).amodal.area == 1
+    assert Scene.of_masks([block(-3, -3, 50, 50)], FRAME).geometric(0).amodal == block(0, 0, WIDTH, HEIGHT)
 
 
 def test_an_empty_scene_has_no_order() -> None:
-    assert Surroundings([], FRAME).in_front.shape == (0, 0)
+    assert Scene.of_masks([], FRAME).order.in_front.shape == (0, 0)
 
 
 def test_bad_arguments_are_named() -> None:
     with pytest.raises(ValueError, match=r"occluders: expected one of .* got 'some'"):
-        Surroundings([], FRAME, "some")
+        Scene.of_masks([], FRAME, "some")
     with pytest.raises(ValueError, match="depth: expected the frame's size"):
-        Surroundings([], FRAME, depth=np.ones((2, 2)))
+        Scene.of_masks([], FRAME, depth=np.ones((2, 2)))
 
 
 # --- real masks -------------------------------------------------------------------------------------------
@@ -225,10 +225,10 @@ def mean_iou(dataset, low: float, high: float) -> float:
     values = []
     for sample in dataset:
         masks = [thing.visible for thing in sample.objects]
-        surroundings = Surroundings([*masks, *sample.context], sample.shape)
+        scene = Scene(None, masks, sample.context, shape=sample.shape)
         for i, thing in enumerate(sample.objects):
             if low < thing.occlusion <= high:
-                values.append(surroundings.geometric(i).amodal.iou(thing.amodal.clip(*sample.shape)))
+                values.append(scene.geometric(i).amodal.iou(thing.amodal.clip(*sample.shape)))
     return float(np.mean(values))
 
 

@@ -1,4 +1,4 @@
-"""What walks through the package: a `Frame` goes to an answerer, an `Answer` comes back for every object."""
+"""What is known of one object: an `Instance` as it was seen, its `Completion`, and the `Answer` that goes out."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import math
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
-
-import numpy as np
 
 from amodal_ros.scene.mask import MaskRegion
 
@@ -37,7 +35,7 @@ class Completion:
         expected_iou: estimate of the IoU of `amodal` with the true whole object, in [0, 1]; NaN if unknown.
         possible: where the object can be, for safety; `amodal` is added to it, so that it contains it always.
         agreement: mean IoU of the samples with their majority in [0, 1]; NaN if one was drawn.
-        occluders: which masks can be in front: positions in the call's ``[*visible, *context]``.
+        occluders: which masks can be in front: positions in `scene.Scene.masks`.
         estimates_outside: whether `amodal` says how far the object goes on outside the frame. What reaches the edge
             and was not completed does not.
         error: why the completion failed, where it did; `source` is VISIBLE_ONLY then.
@@ -98,34 +96,12 @@ class Instance:
 
 
 @dataclass(frozen=True)
-class Frame:
-    """One camera image with its instances.
-
-    Attributes:
-        image: RGB uint8 (height, width, 3).
-        instances: visible masks with ids, unique within the frame.
-        stamp: time of the image in nanoseconds.
-        depth: optional float32 (height, width) in metres, NaN or 0 where unknown.
-    """
-
-    image: np.ndarray
-    instances: tuple[Instance, ...]
-    stamp: int = 0
-    depth: np.ndarray | None = None
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(height, width)."""
-        return self.image.shape[0], self.image.shape[1]
-
-
-@dataclass(frozen=True)
 class Answer:
     """What is published for one instance.
 
     Attributes:
         instance: whom the answer is for.
-        completion: its masks, ratios, source and expected IoU; its `occluders` are positions in the frame's list.
+        completion: its masks, ratios, source and expected IoU; its `occluders` are positions in the scene.
         inferred_at: stamp in nanoseconds of the image that the amodal shape rests on.
         occluders: ids of the instances that can be in front.
     """

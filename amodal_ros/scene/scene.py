@@ -1,0 +1,279 @@
+"""`Scene`: everything labelled in one image, and what the masks tell about each other.
+
+A hidden part must be hidden by something: another object, the frame's edge, or something unlabelled
+(`docs/method.md`, "Feasible region" and "What is known judges the guess").
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+
+from amodal_ros.scene.answer import Completion, Instance, Source
+from amodal_ros.scene.hull import convex_hull
+from amodal_ros.scene.mask import MaskRegion
+from amodal_ros.scene.order import SLOPPY, Order
+
+Occluders = Literal["instances", "any", "off"]
+Mask: TypeAlias = MaskRegion | np.ndarray
+
+#: How far the truth can lie beyond a guess, in units of the guess's size (the root of its area).
+REACH = 0.25
+
+
+class Scene:
+    """Everything labelled in one image. What follows from it is computed once, when it is first asked for.
+
+    Masks are numbered: first the things, in their order, then the stuff (`masks`).
+
+    Args:
+        image: I, RGB uint8 (height, width, 3); or a function that reads it, called when `image` is first asked for; or
+            None where nobody asks.
+        things: the objects that can be completed, with ids that are unique. Bare masks, bool (height, width) or
+            `MaskRegion`, are numbered from 1.
+        stuff: visible masks of whatever else is labelled (poles, fences, other context). It is not completed and can
+            hide things.
+        depth: optional float (height, width) in metres, NaN or 0 where unknown; decides who is in front.
+        occluders: what can hide a thing. ``"instances"``: labelled neighbours that can be in front, and what lies
+            outside the frame. ``"any"``: these and all unlabelled pixels. ``"off"``: anything anywhere (the paper
+            sees only the object's own mask).
+        stamp: time of the image in nanoseconds.
+        shape: (height, width) in pixels; needed where `image` is no array.
+
+    Raises:
+        ValueError: a value that cannot be; the message names it and what was expected.
+
+    >>> car, pole = MaskRegion(0, 5, np.ones((4, 9), bool)), MaskRegion(4, 0, np.ones((9, 2), bool))
+    >>> Scene(None, [car - pole], [pole], shape=(20, 20)).geometric(0).amodal == car
+    True
+    """
+
+    def __init__(
+        self,
+        image: np.ndarray | Callable[[], np.ndarray] | None,
+        things: Sequence[Instance | Mask] = (),
+        stuff: Sequence[Mask] = (),
+        *,
+        depth: np.ndarray | None = None,
+        occluders: Occluders = "instances",
+        stamp: int = 0,
+        shape: tuple[int, int] | None = None,
+    ) -> None:
+        if occluders not in get_args(Occluders):
+            raise ValueError(f"occluders: expected one of {get_args(Occluders)}, got {occluders!r}")
+        if image is not None and not callable(image):
+            check_image(image)
+            shape = image.shape[:2] if shape is None else shape
+        if shape is None:
+            raise ValueError("shape: expected (height, width), since there is no image to take it from")
+        #: (height, width) in pixels.
+        self.shape = (int(shape[0]), int(shape[1]))
+        if depth is not None and depth.shape != self.shape:
+            raise ValueError(f"depth: expected the frame's size {self.shape}, got {depth.shape}")
+        self.things = tuple(self._numbered(things))
+        self.stuff = tuple(region_of(mask, self.shape, f"stuff {k}") for k, mask in enumerate(stuff))
+        self.depth, self.occluders, self.stamp = depth, occluders, stamp
+        self._image = image
+        self._geometric: dict[int, Completion] = {}
+
+    def _numbered(self, things: Sequence[Instance | Mask]) -> list[Instance]:
+        numbered = [
+            t if isinstance(t, Instance) else Instance(k + 1, region_of(t, self.shape, f"visible mask {k}"))
+            for k, t in enumerate(things)
+        ]
+        ids = [thing.id for thing in numbered]
+        if len(set(ids)) < len(ids):
+            raise ValueError(f"things: expected ids that are unique, got {sorted(ids)}")
+        return numbered
+
+    @staticmethod
+    def of_masks(
+        masks: Sequence[Mask],
+        shape: tuple[int, int],
+        occluders: Occluders = "instances",
+        depth: np.ndarray | None = None,
+    ) -> Scene:
+        """A scene of which no pixels are needed: things by their masks alone, shape = (height, width)."""
+        return Scene(None, masks, depth=depth, occluders=occluders, shape=shape)
+
+    def replace(self, **changes: Any) -> Scene:
+        """A changed copy, by the constructor's names. While the masks stay the same their order is shared."""
+        known = {"things": self.things, "stuff": self.stuff, "depth": self.depth, "occluders": self.occluders}
+        known |= {"stamp": self.stamp, "shape": self.shape}
+        if all(known.get(name) is value for name, value in changes.items()):
+            return self
+        other = Scene(changes.pop("image", self._image), **{**known, **changes})
+        if not changes.keys() & {"things", "stuff", "depth", "shape"}:
+            other.__dict__.update(masks=self.masks, order=self.order)
+        return other
+
+    # --- what is labelled ---------------------------------------------------------------------------------
+
+    @property
+    def image(self) -> np.ndarray:
+        """RGB uint8 (height, width, 3).
+
+        Raises:
+            ValueError: the scene has none, or it is of another size.
+        """
+        if self._image is None:
+            raise ValueError("image: this scene was made of masks alone")
+        image = self._image() if callable(self._image) else self._image
+        check_image(image)
+        if image.shape[:2] != self.shape:
+            raise ValueError(f"image: expected the scene's size {self.shape}, got {image.shape[:2]}")
+        self._image = image
+        return image
+
+    @cached_property
+    def masks(self) -> list[MaskRegion]:
+        """Visible masks, of things and then of stuff, inside the frame and in tight boxes."""
+        return [m.clip(*self.shape).trim() for m in (*(t.visible for t in self.things), *self.stuff)]
+
+    def ids(self, positions: Sequence[int]) -> tuple[int, ...]:
+        """Ids of the things among these masks; stuff has none."""
+        return tuple(self.things[i].id for i in positions if i < len(self.things))
+
+    # --- what the masks tell ------------------------------------------------------------------------------
+
+    @cached_property
+    def order(self) -> Order:
+        """Who is in front of whom."""
+        return Order(self.masks, len(self.things), self.depth)
+
+    def in_front_of(self, i: int) -> tuple[int, ...]:
+        """Positions of the masks that can be in front of thing i."""
+        return tuple(np.flatnonzero(self.order.in_front[:, i]).tolist())
+
+    def unoccluded(self, i: int) -> bool:
+        """Whether no labelled neighbour can be in front and the frame's edge is not reached: no model is needed."""
+        if self.occluders != "instances" or self.masks[i].touches_edge(*self.shape):
+            return False
+        return not self.order.in_front[:, i].any()
+
+    def feasible(self, i: int, box: tuple[int, int, int, int]) -> MaskRegion:
+        """The region F in which hidden parts of thing i can lie, within `box` (x, y, width, height).
+
+        F never contains pixels of mask i, nor (except with ``"off"``) pixels that belong only to things which cannot be
+        in front of it. Outside the frame everything is feasible.
+        """
+        x, y, _, _ = box
+        mine = self.masks[i].window(*box)
+        if self.occluders == "off":
+            return MaskRegion(x, y, ~mine)
+        hiding = MaskRegion.union_of(self.masks[j].within(*box) for j in self.in_front_of(i)).window(*box)
+        unlabelled = ~self._labelled.window(*box)
+        if self.occluders == "instances":
+            outside = ~_frame_window(self.shape, box)
+            unlabelled &= outside | self._cracks(i).window(*box)
+        return MaskRegion(x, y, (hiding | unlabelled) & ~mine)
+
+    def bounded_hull(self, i: int) -> MaskRegion:
+        """V + (hull(V) * F): the instant answer, and the floor that every completion is compared with."""
+        mask = self.masks[i]
+        if self.occluders == "instances" and not self.in_front_of(i):
+            return mask  # a hull does not leave the frame, and inside it nothing can hide
+        hull = convex_hull(mask)
+        hidden = hull & self.feasible(i, hull.box)
+        return (mask | hidden).connected_to(mask) if hidden.area else mask
+
+    def score(self, i: int, guess: MaskRegion, feasible: MaskRegion | None = None) -> float:
+        """IoU(guess * K, V) over the known pixels K = V + everything outside F, in [0, 1].
+
+        On K a right amodal mask equals V. With ``occluders="off"`` nothing outside V is known, so the score only says
+        how much of V the guess covers. It is 0 for an empty guess and for an empty V. `feasible` is F over the guess's
+        box at least, for callers that score many guesses.
+        """
+        mask = self.masks[i]
+        if not (mask.area and guess.area):
+            return 0.0
+        feasible = self.feasible(i, guess.box) if feasible is None else feasible
+        known = guess.area - guess.overlap(feasible)
+        both = guess.overlap(mask)
+        return both / (known + mask.area - both)
+
+    def possible(self, i: int, amodal: MaskRegion) -> MaskRegion:
+        """Where thing i can be if `amodal` is the best guess: what is feasible within reach of it, and the guess."""
+        reach = math.ceil(REACH * math.sqrt(amodal.area))
+        near = amodal.grow(reach)
+        return amodal | (near & self.feasible(i, near.box)).connected_to(amodal.grow(1))
+
+    def geometric(self, i: int) -> Completion:
+        """Thing i's answer without any model.
+
+        VISIBLE_ONLY for an empty mask, UNOCCLUDED where nothing can hide the thing, else the bounded hull. It says
+        nothing about what lies outside the frame.
+        """
+        if i not in self._geometric:
+            self._geometric[i] = self._answer_geometrically(i)
+        return self._geometric[i]
+
+    def _answer_geometrically(self, i: int) -> Completion:
+        mask = self.masks[i]
+        if not mask.area:
+            return Completion(mask, mask, self.shape, Source.VISIBLE_ONLY)
+        if self.unoccluded(i):
+            return Completion(mask, mask, self.shape, Source.UNOCCLUDED)
+        amodal = self.bounded_hull(i)
+        return Completion(
+            mask,
+            amodal,
+            self.shape,
+            Source.GEOMETRIC,
+            possible=self.possible(i, amodal),
+            occluders=self.in_front_of(i),
+            estimates_outside=not mask.touches_edge(*self.shape),
+        )
+
+    @cached_property
+    def _labelled(self) -> MaskRegion:
+        return MaskRegion.union_of(self.masks)
+
+    def _cracks(self, i: int) -> MaskRegion:
+        """What a morphological closing of thing i with its occluders fills, where the two meet.
+
+        Growing the occluders instead would open their whole outline to overfill.
+        """
+        occluders = self.in_front_of(i)
+        seam = self.order.grown[i] & MaskRegion.union_of(
+            self.order.grown[j].within(*self.order.grown[i].box) for j in occluders
+        )
+        seam = seam.trim().grow(SLOPPY)
+        x, y, width, height = seam.box
+        around = (x - SLOPPY, y - SLOPPY, width + 2 * SLOPPY, height + 2 * SLOPPY)
+        both = MaskRegion.union_of(self.masks[k].within(*around) for k in (i, *occluders))
+        return seam & both.grow(SLOPPY).grow(-SLOPPY)
+
+
+def _frame_window(frame_shape: tuple[int, int], box: tuple[int, int, int, int]) -> np.ndarray:
+    """bool (height, width) of a box: which of its pixels lie inside the frame."""
+    x, y, width, height = box
+    inside = np.zeros((height, width), bool)
+    inside[max(0, -y) : max(0, frame_shape[0] - y), max(0, -x) : max(0, frame_shape[1] - x)] = True
+    return inside
+
+
+def check_image(image: object) -> None:
+    """Raises ValueError unless it is RGB uint8 (height, width, 3)."""
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise ValueError(f"image: expected RGB uint8 (height, width, 3), got {got}")
+
+
+def region_of(mask: Mask, shape: tuple[int, int], what: str) -> MaskRegion:
+    """A visible mask as handed in, as a region inside the frame.
+
+    Raises:
+        ValueError: it is no mask of this frame; the message begins with `what`.
+    """
+    if isinstance(mask, np.ndarray):
+        if mask.dtype != np.bool_ or mask.shape != tuple(shape):
+            raise ValueError(f"{what}: expected bool of the image's size {tuple(shape)}, got {mask.dtype} {mask.shape}")
+        mask = MaskRegion.from_full(mask)
+    elif not isinstance(mask, MaskRegion):
+        raise ValueError(f"{what}: expected a bool array or a MaskRegion, got {type(mask).__name__}")
+    return mask.clip(*shape).trim()
