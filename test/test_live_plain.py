@@ -80,8 +80,8 @@ def test_the_model_gets_the_neediest_first_and_never_the_unoccluded():
 
 
 def test_the_budget_leaves_the_rest_to_geometry():
-    frame, model = street(), Model(seconds=0.05)
-    answers = PlainAnswerer(model, frame_budget=lambda: 0.02).answer(frame)
+    frame, model = street(), Model(seconds=0.6)
+    answers = PlainAnswerer(model, frame_budget=lambda: 0.5).answer(frame)
     assert [len(batch) for batch in model.asked] == [1]  # a batch that has begun is brought to its end
     assert sources(answers)[5] is Source.INFERRED and sources(answers)[3] is Source.GEOMETRIC
 
