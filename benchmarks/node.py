@@ -25,7 +25,7 @@ from std_msgs.msg import Header
 
 from amodal_ros.live.plain import PlainAnswerer
 from amodal_ros.msg import AmodalInstanceArray
-from amodal_ros.node.frames import frame_of
+from amodal_ros.node.frames import scene_of
 from amodal_ros.node.intake import Intake
 from amodal_ros.node.messages import instances_message
 
@@ -91,11 +91,11 @@ def main() -> None:
         intake.offer("instance_mask", k + 1, mask, len(mask.data))
         pair = intake.take()
         lap("pair")
-        frame = frame_of(pair.messages, pair.stamp, 0, (), 256)
+        scene = scene_of(pair.messages, pair.stamp, 0, (), 256, "instances")
         lap("decode, cut masks")
-        answers = answerer.answer(frame)
+        answers = answerer.answer(scene)
         lap("order, occluders, hulls")
-        out = instances_message(image.header, frame.shape, answerer.name, answers)
+        out = instances_message(image.header, scene.shape, answerer.name, answers)
         lap("fill")
         publisher.publish(out)
         lap("publish")

@@ -23,7 +23,7 @@ import numpy as np
 
 from amodal_ros.completion import AmodalPipeline
 from amodal_ros.io import images_in
-from amodal_ros.scene import Frame, MaskRegion, Surroundings
+from amodal_ros.scene import MaskRegion, Scene
 from amodal_ros.scene.hull import convex_hull
 from training.sources import drive_frames
 from training.wholes import chosen_views, stands_alone
@@ -81,7 +81,7 @@ def measure(drive: Path, models: list[str]) -> None:
         height, width = case.image.shape[:2]
         visible = case.whole - case.front
         hull, context = convex_hull(visible), [case.front, *case.others]
-        geometric = Surroundings([visible, *context], (height, width)).geometric(0).amodal
+        geometric = Scene.of_masks([visible, *context], (height, width)).geometric(0).amodal
         row = [case.share, *(answer.iou(case.whole) for answer in (visible, hull, geometric))]
         for pipeline in pipelines.values():
             for mode in MODES:
@@ -99,39 +99,38 @@ def measure(drive: Path, models: list[str]) -> None:
         print(f"| {'all' if share is None else f'about {share:.0%}'} | {len(chosen)} | {means} |")
 
 
-def composites(frames: list[Frame]) -> Iterator[Composite]:
+def composites(frames: list[Scene]) -> Iterator[Composite]:
     """Whole objects of tracks that begin after the first part, each hidden by another one to every share."""
     first = round(FIRST * len(frames))
-    known = {instance.id for frame in frames[:first] for instance in frame.instances}
-    views: dict[int, list[tuple[Frame, Surroundings, int]]] = defaultdict(list)
-    for frame in frames[first:]:
-        scene = Surroundings([instance.visible for instance in frame.instances], frame.shape)
-        for i, instance in enumerate(frame.instances):
+    known = {instance.id for frame in frames[:first] for instance in frame.things}
+    views: dict[int, list[tuple[Scene, int]]] = defaultdict(list)
+    for scene in frames[first:]:
+        for i, thing in enumerate(scene.things):
             if stands_alone(scene, i):
-                views[instance.id].append((frame, scene, i))
+                views[thing.id].append((scene, i))
     rng = np.random.default_rng(SEED)
     for track in sorted(views.keys() - known):
         lenders = [view for other, seen in views.items() if other != track for view in seen]
-        areas = [float(scene.masks[i].area) for _, scene, i in views[track]]
-        for frame, scene, i in (views[track][k] for k in chosen_views(areas)):
+        areas = [float(scene.masks[i].area) for scene, i in views[track]]
+        for scene, i in (views[track][k] for k in chosen_views(areas)):
             for share in SHARES:
                 lent = lenders[rng.integers(len(lenders))]
-                if (pasted := _pasted(frame.image, scene.masks[i], share, lent, rng)) is not None:
+                if (pasted := _pasted(scene.image, scene.masks[i], share, lent, rng)) is not None:
                     image, front, hidden = pasted
                     others = [mask - front for j, mask in enumerate(scene.masks) if j != i]
                     yield Composite(image, scene.masks[i], front, others, hidden, track)
 
 
 def _pasted(
-    image: np.ndarray, whole: MaskRegion, share: float, lent: tuple[Frame, Surroundings, int], rng: np.random.Generator
+    image: np.ndarray, whole: MaskRegion, share: float, lent: tuple[Scene, int], rng: np.random.Generator
 ) -> tuple[np.ndarray, MaskRegion, float] | None:
     """The lent object, about as large, put where it hides `share` of `whole`; None when no place in the frame does."""
-    frame, scene, i = lent
+    scene, i = lent
     mask = scene.masks[i]
     x, y, width, height = mask.box
     factor = rng.uniform(0.7, 1.3) * max(whole.width, whole.height) / max(width, height)
     size = max(1, round(width * factor)), max(1, round(height * factor))
-    pixels = cv2.resize(frame.image[y : y + height, x : x + width], size, interpolation=cv2.INTER_AREA)
+    pixels = cv2.resize(scene.image[y : y + height, x : x + width], size, interpolation=cv2.INTER_AREA)
     bits = cv2.resize(mask.bits.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
     for _ in range(TRIES):
         left = int(whole.x + rng.uniform(-1, 1) * size[0] + whole.width * rng.random() / 2)

@@ -320,7 +320,7 @@ def test_an_object_that_grew_comes_back_after_a_quarter_of_an_hour():
     session = LiveSession(Oracle(shots), in_line=0)
     for frame, _ in shots:
         session.answer(frame)
-    answer, _ = session.answer(replace(late, stamp=late.stamp + 900 * SECOND))
+    answer, _ = session.answer(late.replace(stamp=late.stamp + 900 * SECOND))
     assert answer.completion.amodal.contains(answer.completion.visible)
 
 
@@ -330,7 +330,7 @@ def test_what_was_unseen_for_longer_than_forget_after_is_not_believed():
         session = LiveSession(Oracle(shots), in_line=8, tracks=Tracks(forget_after=3.0))
         session.answer(first)
         session._in_line = 0
-        sources = {a.completion.source for a in session.answer(replace(second, stamp=first.stamp + gap))}
+        sources = {a.completion.source for a in session.answer(second.replace(stamp=first.stamp + gap))}
         assert bool(sources & set(MOVED)) == moved
 
 

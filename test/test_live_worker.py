@@ -140,11 +140,12 @@ def test_the_worker_survives_a_model_that_raises():
 class Skipping(Broken):
     """Fails as `AmodalPipeline` does with ``on_error="skip"``: it answers, and says why it could not."""
 
-    def complete(self, image, visible, *args, **options):
+    def complete(self, scene, *, which, **options):
         try:
-            return super().complete(image, visible, *args, **options)
+            return super().complete(scene, which=which, **options)
         except RuntimeError as error:
-            return [Completion(m, m, image.shape[:2], Source.VISIBLE_ONLY, error=str(error)) for m in visible]
+            masks = [scene.masks[i] for i in which]
+            return [Completion(m, m, scene.shape, Source.VISIBLE_ONLY, error=str(error)) for m in masks]
 
 
 @pytest.mark.parametrize("kind", [Broken, Skipping])
@@ -155,9 +156,7 @@ def test_a_hopeless_model_is_not_asked_without_pause(kind):
         end = time.monotonic() + 0.8
         stamp = shots[0][0].stamp
         while time.monotonic() < end:
-            frame = shots[0][0]
-            object.__setattr__(frame, "stamp", (stamp := stamp + 10_000_000))
-            session.answer(frame)
+            session.answer(shots[0][0].replace(stamp=(stamp := stamp + 10_000_000)))
         assert 1 <= pipeline.count <= 5
         figures = session.diagnostics()
     assert figures["completions.failed"] == pipeline.count and "out of memory" in figures["last_error"]

@@ -125,8 +125,8 @@ def test_a_bag_teaches_the_same(tmp_path, compressed):
     from_bag = list(bag_frames(tmp_path / "bag"))
     assert len(from_bag) == 4
     for one, other in zip(from_folder, from_bag):
-        assert [i.id for i in one.instances] == [i.id for i in other.instances] == [5, 7, 8, 9]
-        assert all(a.visible == b.visible for a, b in zip(one.instances, other.instances))
+        assert [i.id for i in one.things] == [i.id for i in other.things] == [5, 7, 8, 9]
+        assert all(a.visible == b.visible for a, b in zip(one.things, other.things))
         assert np.abs(one.image.astype(int) - other.image).mean() < 3
 
 

@@ -125,7 +125,7 @@ def _object_and_hiding(pools: Pools, rng: np.random.Generator) -> tuple[np.ndarr
 def _surroundings(
     pools: Pools, rng: np.random.Generator, crop: ObjectCrop, thing: np.ndarray, v: np.ndarray, front: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where hidden parts can lie, and what of it is outside the frame: as `scene.Surroundings` would have it."""
+    """Where hidden parts can lie, and what of it is outside the frame: as `scene.Scene` would have it."""
     chance, nowhere = rng.random(), np.zeros_like(v)
     if chance < ANYTHING_HIDES:
         return ~v, nowhere

@@ -18,8 +18,7 @@ from amodal_ros.bags.sources import folder_frames
 from amodal_ros.completion.crop import ObjectCrop
 from amodal_ros.io import cut_labels, read_image, read_labels
 from amodal_ros.node.images import labels_of, rgb_of
-from amodal_ros.scene import MaskRegion
-from amodal_ros.scene.frame import Frame
+from amodal_ros.scene import MaskRegion, Scene
 from training.pool import Crop, Pool, Pools, draw_streets, write_pool
 from training.recipe import Recipe
 from training.wholes import crop_around, whole_views
@@ -104,13 +103,13 @@ def object_crops(folder: Path, side: int) -> Iterator[Crop]:
                 yield crop_around(ObjectCrop.around(thing, 0.5, side), read_image(path), [thing, *others])
 
 
-def drive_frames(folder: Path) -> Iterator[Frame]:
+def drive_frames(folder: Path) -> Iterator[Scene]:
     """A folder with ``images/`` and ``labels/``, as `amodal bag make folder` reads it, as frames of one drive."""
     for position, frame in enumerate(folder_frames(folder)):
         yield _frame(frame.image, frame.labels, position)
 
 
-def bag_frames(bag: Path) -> Iterator[Frame]:
+def bag_frames(bag: Path) -> Iterator[Scene]:
     """A bag's images with the label maps of the same stamp.
 
     Raises:
@@ -133,5 +132,5 @@ def bag_frames(bag: Path) -> Iterator[Frame]:
         raise ValueError(f"{bag}: no image and label map (mono16, 16UC1 or 32SC1) with one stamp in {sorted(topics)}")
 
 
-def _frame(image: np.ndarray, labels: np.ndarray, stamp: int) -> Frame:
-    return Frame(image, cut_labels(labels).instances, stamp)
+def _frame(image: np.ndarray, labels: np.ndarray, stamp: int) -> Scene:
+    return Scene(image, cut_labels(labels).instances, stamp=stamp)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from amodal_ros.completion.crop import ObjectCrop
-from amodal_ros.scene import Frame, MaskRegion, Surroundings
+from amodal_ros.scene import MaskRegion, Scene
 from training.pool import Crop
 
 SMALLEST_SIDE = 24  # pixels of the longer side: smaller ones show no shape
@@ -18,7 +18,7 @@ NEIGHBOURS = 2  # views on either side that say what size is to be expected
 MARGIN = 0.5  # as the pipeline cuts
 
 
-def whole_views(frames: Iterable[Frame], side: int) -> Iterator[Crop]:
+def whole_views(frames: Iterable[Scene], side: int) -> Iterator[Crop]:
     """Crops around the objects of a drive that are seen whole, instance 1 first.
 
     An object is seen whole where nothing labelled touches it or can be in front of it, where it stays away from the
@@ -30,26 +30,24 @@ def whole_views(frames: Iterable[Frame], side: int) -> Iterator[Crop]:
         side: of the crops in pixels.
     """
     tracks: dict[int, list[tuple[float, Crop]]] = defaultdict(list)
-    for frame in frames:
-        masks = [instance.visible for instance in frame.instances]
-        scene = Surroundings(masks, frame.shape)
-        for i, instance in enumerate(frame.instances):
+    for scene in frames:
+        for i, thing in enumerate(scene.things):
             if stands_alone(scene, i):
                 crop = ObjectCrop.around(scene.masks[i], MARGIN, side)
                 others = [mask for j, mask in enumerate(scene.masks) if j != i]
-                view = crop_around(crop, frame.image, [scene.masks[i], *others])
-                tracks[instance.id].append((float(scene.masks[i].area), view))
+                view = crop_around(crop, scene.image, [scene.masks[i], *others])
+                tracks[thing.id].append((float(scene.masks[i].area), view))
     for views in tracks.values():
         yield from (views[k][1] for k in chosen_views([area for area, _ in views]))
 
 
-def stands_alone(scene: Surroundings, i: int) -> bool:
+def stands_alone(scene: Scene, i: int) -> bool:
     """Whether object i of a frame is seen whole, as far as the frame's masks can tell."""
     mask = scene.masks[i]
     if not mask or max(mask.width, mask.height) < SMALLEST_SIDE or not scene.unoccluded(i):
         return False
-    grown = scene.grown(i)
-    if grown.touches_edge(*scene.frame_shape):
+    grown = scene.order.grown[i]
+    if grown.touches_edge(*scene.shape):
         return False
     return not any(grown.overlap(other) for j, other in enumerate(scene.masks) if j != i)
 
