@@ -10,14 +10,15 @@ import numpy as np
 from amodal_ros.completion.area import inpainting_area
 from amodal_ros.completion.condition import background_pixels, condition_image
 from amodal_ros.completion.crop import ObjectCrop
-from amodal_ros.completion.settings import Settings
+from amodal_ros.completion.readings import Black, Contrast, Histogram
+from amodal_ros.models import load_profile
 from amodal_ros.scene import MaskRegion
 from training.holes import random_hole
 from training.occluders import random_hiding, random_thing
 from training.pool import Crop, Pools
 
 #: How the shipped model is used; crops, condition images and areas are made by the pipeline's own functions.
-SETTINGS = Settings(reading="anchored", background="contrast", area="feasible")
+SETTINGS = load_profile("embedded").settings
 NOTHING_HIDDEN = 0.3  # of the objects: the right answer is what is visible
 ANYTHING_HIDES = 0.5  # of the objects: the area is not bound to things in front
 BEYOND_FRAME = 0.1  # of the objects: what hides them counts as outside the frame
@@ -51,7 +52,7 @@ def object_sample(pools: Pools, rng: np.random.Generator, side: int) -> Sample:
         small = cv2.resize(image, (few, few), interpolation=cv2.INTER_AREA)
         image = cv2.resize(small, thing.shape, interpolation=cv2.INTER_LINEAR)
     region = MaskRegion.from_full(visible)
-    crop = ObjectCrop.around(region, SETTINGS.margin, side)
+    crop = ObjectCrop.around(region, SETTINGS.crop.margin, side)
     v = crop.mask(region)
     whole = _cut(thing | visible, crop) | v
     front = _cut(hidden, crop) & ~v
@@ -166,8 +167,8 @@ def _background(signed: np.ndarray, visible: np.ndarray, rng: np.random.Generato
     """The pipeline's backgrounds, mostly the one that the model ships with; (S, S, 3) in [-1, 1]."""
     chance, side = rng.random(), len(signed)
     if chance < 0.95:
-        kind = "contrast" if chance < 0.8 else "histogram" if chance < 0.9 else "black"
-        return background_pixels(signed, visible, kind, SETTINGS.blur * side, rng)
+        condition = Contrast() if chance < 0.8 else Histogram() if chance < 0.9 else Black()
+        return background_pixels(signed, visible, condition, rng)
     noise = rng.uniform(-1, 1, 3) + rng.normal(0, 1, signed.shape) * rng.uniform(0, 0.8)
     blur = float(np.exp(rng.uniform(0, np.log(side / 6))))
     return cv2.GaussianBlur(noise.astype(np.float32), (0, 0), blur).clip(-1, 1)

@@ -66,7 +66,7 @@ class SegmenterStage(Stage):
 
     def _object(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         sample = object_sample(self.pools, rng, self.resolution)
-        drawn = draw_points(sample.visible, sample.feasible, sample.outside, SETTINGS, rng)
+        drawn = draw_points(sample.visible, sample.feasible, sample.outside, SETTINGS.points, rng)
         return sample.image, sample.hole, sample.whole, *_padded(*drawn)
 
     def _plain(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
