@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from amodal_ros.node.frames import cut_instances
+from amodal_ros.node.frames import cut_instances, scene_of
 from amodal_ros.node.images import BadInput, depth_of, labels_of, rgb_of
+from amodal_ros.scene import Source
 
 
 def message(pixels: np.ndarray, encoding: str, padding: int = 0, big: bool = False) -> SimpleNamespace:
@@ -245,6 +246,19 @@ def test_cutting_a_label_map_says_what_comparing_every_value_says(labels, diviso
         assert instance.visible == instance.visible.trim() and instance.visible.box == instance.visible.trim().box
         number = instance.id // divisor if divisor else None
         assert instance.class_id == {0: "zero", 1: "one"}.get(number, "")
+
+
+def test_labelled_stuff_is_no_object_and_hides():
+    labels = np.zeros((6, 8), np.uint16)
+    labels[1:4, 1:3] = labels[1:4, 4:6] = 26000  # a car on both sides of
+    labels[:, 3] = 17  # a pole, as Cityscapes has it
+    messages = {"image": message(np.zeros((6, 8, 3), np.uint8), "rgb8"), "instance_mask": message(labels, "16UC1")}
+    scene = scene_of(messages, 1, 1000, (), 256, "instances")
+    assert [thing.id for thing in scene.things] == [26000]
+    done = scene.geometric(0)
+    assert done.source is Source.GEOMETRIC and done.occlusion_ratio == pytest.approx(0.2)
+    alone = scene_of({**messages, "instance_mask": message(labels * (labels > 17), "16UC1")}, 1, 1000, (), 256, "any")
+    assert not alone.things, "a map without values below the divisor has its stuff in the multiples"
 
 
 def test_negative_labels_and_too_many_are_refused():

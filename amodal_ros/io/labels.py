@@ -89,7 +89,7 @@ def cut_labels(
             it; in a map without such values its multiples are, as Panoptic-DeepLab writes it.
         ignore: values that are no objects, such as VOC's 255.
         class_names: names by class.
-        max_objects: more than this is taken for a broken label map.
+        max_objects: more than this, or more kinds of stuff, is taken for a broken label map.
 
     Raises:
         LabelError: reason ``bad_labels`` for a negative value and for values scattered all over the image,
@@ -100,9 +100,9 @@ def cut_labels(
     if ids.size and ids[0] < 0:
         raise LabelError("bad_labels", f"expected values from 0 (background) up, got {ids[0]}")
     stuff = _is_stuff(ids, divisor) | np.isin(ids, list(ignore))
-    if np.count_nonzero(~stuff) > max_objects:
-        got = np.count_nonzero(~stuff)
-        raise LabelError("too_many_objects", f"expected at most {max_objects} objects, got {got}")
+    for what, count in (("objects", np.count_nonzero(~stuff)), ("kinds of stuff", np.count_nonzero(stuff))):
+        if count > max_objects:
+            raise LabelError("too_many_objects", f"expected at most {max_objects} {what}, got {count}")
     room = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1).sum() / max(1, labels.size)
     if room > MOST_ROOM:
         raise LabelError(

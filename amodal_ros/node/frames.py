@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from amodal_ros.io import LabelError, cut_labels
+from amodal_ros.io import LabelError, Labelled, cut_labels
 from amodal_ros.node.images import BadInput, depth_of, labels_of, rgb_of
 from amodal_ros.scene import Instance, Occluders, Scene
 from amodal_ros.scene.specks import without_specks
@@ -25,7 +25,7 @@ def scene_of(
     Args:
         messages: ``"image"`` and ``"instance_mask"``, and ``"depth"`` where it is used.
         stamp: of the image, nanoseconds.
-        label_divisor, class_names, max_objects: as in `cut_instances`.
+        label_divisor, class_names, max_objects: as in `cut`.
         occluders: as in `scene.Scene`.
 
     Raises:
@@ -38,14 +38,22 @@ def scene_of(
     if "depth" in messages:
         depth = depth_of(messages["depth"])
         _same_size("depth", depth, image)
-    things = cut_instances(labels, label_divisor, class_names, max_objects)
-    return Scene(image, things, depth=depth, occluders=occluders, stamp=stamp)
+    labelled = cut(labels, label_divisor, class_names, max_objects)
+    return Scene(image, labelled.instances, labelled.stuff, depth=depth, occluders=occluders, stamp=stamp)
 
 
 def cut_instances(
     labels: np.ndarray, label_divisor: int = 0, class_names: Sequence[str] = (), max_objects: int = 256
 ) -> tuple[Instance, ...]:
-    """The objects of a label map (`io.cut_labels`), in ascending order of id, without specks (`scene.specks`).
+    """The objects of a label map alone: see `cut`."""
+    return cut(labels, label_divisor, class_names, max_objects).instances
+
+
+def cut(
+    labels: np.ndarray, label_divisor: int = 0, class_names: Sequence[str] = (), max_objects: int = 256
+) -> Labelled:
+    """The objects of a label map (`io.cut_labels`), in ascending order of id, and its stuff, which can hide them;
+    without specks (`scene.specks`).
 
     Raises:
         BadInput: reason ``bad_labels`` for a negative value and for what is no label map, ``too_many_objects``.
@@ -55,7 +63,7 @@ def cut_instances(
     except ValueError as error:
         raise BadInput("bad_labels", str(error)) from None
     try:
-        return cut_labels(labels, label_divisor, (), class_names, max_objects).instances
+        return cut_labels(labels, label_divisor, (), class_names, max_objects)
     except LabelError as error:
         raise BadInput(error.reason, str(error)) from None
 

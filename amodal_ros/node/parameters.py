@@ -65,7 +65,8 @@ class Settings:
     use_depth: bool = _option(False, "Wait for a depth image too; it decides who is in front")
     label_divisor: int = _option(
         0,
-        "If > 0, label // label_divisor is the class, and labels divisible by it are stuff and no objects",
+        "If > 0, label // label_divisor is the class, and labels below it (where there are none: its multiples) are "
+        "stuff: no objects, but they can hide",
         between=(0, 2**31 - 1),
         live=True,
     )
