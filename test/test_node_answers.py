@@ -10,11 +10,14 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+from builders import save_stable_diffusion
 from ros_graph import HEIGHT, WIDTH, graph, image, labels, two_objects
 from sensor_msgs.msg import CompressedImage
 
 from amodal_ros.messages import mask_to_array, nanoseconds
 from amodal_ros.msg import AmodalInstance
+from amodal_ros.node.answerers import prepare
+from amodal_ros.node.parameters import Settings
 
 SECOND = 1_000_000_000
 
@@ -138,3 +141,12 @@ def test_latency_and_stage_times_are_told():
         assert 0.0 <= float(status[f"{stage}.p50_ms"]) <= float(status[f"{stage}.p95_ms"])
     assert 0.0 < float(status["staleness_s"]) < 30.0
     assert status["objects"] == "2" and status["objects.GEOMETRIC"] == "1"
+
+
+@pytest.mark.parametrize(("parameter", "wanted"), [("", "any"), ("off", "off")])
+@pytest.mark.parametrize("network", [False, True])
+def test_a_profiles_occluders_reach_the_node_and_its_parameter_overrides_them(tmp_path, network, parameter, wanted):
+    base = str(save_stable_diffusion(tmp_path / "model")) if network else "geometric"
+    (tmp_path / "mine.yaml").write_text(f"extends: {base}\nsettings: {{occluders: any}}\n")
+    settings = Settings(model=str(tmp_path / "mine.yaml"), occluders=parameter, live=False, device="cpu")
+    assert prepare(settings, lambda: settings)().occluders == wanted
