@@ -123,6 +123,8 @@ def test_a_bag_teaches_the_same(tmp_path, compressed):
     write_frames(folder_frames(tmp_path / "drive"), tmp_path / "bag", 10, compressed=compressed)
     from_folder = list(drive_frames(tmp_path / "drive"))
     from_bag = list(bag_frames(tmp_path / "bag"))
+    with pytest.raises(ValueError, match=r"no messages on /other; .* it has .*labels"):
+        list(bag_frames(tmp_path / "bag", "/other"))
     assert len(from_bag) == 4
     for one, other in zip(from_folder, from_bag):
         assert [i.id for i in one.things] == [i.id for i in other.things] == [5, 7, 8, 9]
@@ -212,6 +214,7 @@ def test_things_in_front_hide_a_part():
         (["folder"], "folder:PATH"),
         (["streets:here"], "streets alone"),
         (["bag:/not/there"], "/not/there"),
+        (["bag:.:/camera"], "IMAGE_TOPIC:LABELS_TOPIC"),
         (["streets", "0"], "above 0"),
         (["streets", "often"], "above 0"),
     ],

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from amodal_ros.bags.files import BagReader
+from amodal_ros.bags.make import COMPRESSED_TOPIC, IMAGE_TOPIC, LABELS_TOPIC
 from amodal_ros.bags.sources import folder_frames
 from amodal_ros.completion.crop import ObjectCrop
 from amodal_ros.io import cut_labels, read_image, read_labels
@@ -24,17 +25,18 @@ from training.recipe import Recipe
 from training.wholes import crop_around, whole_views
 
 KINDS = ("streets", "folder", "bag", "objects")
+WAITING = 100  # messages of a bag that are kept until their partner comes
 INDEX = "pools.json"  # beside the pools: their shares
-IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
 
 @dataclass(frozen=True)
 class Source:
-    """One `--pool`: what it is, where, and how often it is drawn from relative to the others."""
+    """One `--pool`: what it is, where, how often it is drawn from relative to the others, and a bag's topics."""
 
     kind: str
     path: Path | None
     share: float = 1.0
+    topics: tuple[str, ...] = ()
 
     @staticmethod
     def parse(words: Sequence[str]) -> Source:
@@ -44,10 +46,13 @@ class Source:
             ValueError: another kind, a path that is missing or not there, a share that is no number above 0.
         """
         kind, _, path = words[0].partition(":")
+        path, *topics = path.split(":") if kind == "bag" else [path]
         if kind not in KINDS:
             raise ValueError(f"--pool: expected one of {', '.join(KINDS)}, got {kind!r}")
         if (kind == "streets") == bool(path):
             raise ValueError(f"--pool {words[0]}: expected streets alone, or {kind}:PATH")
+        if len(topics) not in (0, 2):
+            raise ValueError(f"--pool {words[0]}: expected bag:BAG or bag:BAG:IMAGE_TOPIC:LABELS_TOPIC")
         if path and not Path(path).exists():
             raise ValueError(f"--pool {words[0]}: no such file or folder: {path}")
         try:
@@ -56,7 +61,7 @@ class Source:
             share = 0.0
         if len(words) > 2 or not 0 < share < float("inf"):
             raise ValueError(f"--pool {' '.join(words)}: expected one share, a number above 0")
-        return Source(kind, Path(path) if path else None, share)
+        return Source(kind, Path(path) if path else None, share, tuple(topics))
 
     @property
     def name(self) -> str:
@@ -72,7 +77,7 @@ class Source:
         assert self.path is not None
         if self.kind == "objects":
             return write_pool(folder, object_crops(self.path, recipe.pool_side))
-        frames = drive_frames(self.path) if self.kind == "folder" else bag_frames(self.path)
+        frames = drive_frames(self.path) if self.kind == "folder" else bag_frames(self.path, *self.topics)
         return write_pool(folder, whole_views(frames, recipe.pool_side))
 
 
@@ -109,27 +114,37 @@ def drive_frames(folder: Path) -> Iterator[Scene]:
         yield _frame(frame.image, frame.labels, position)
 
 
-def bag_frames(bag: Path) -> Iterator[Scene]:
+def bag_frames(bag: Path, image: str = "", labels: str = LABELS_TOPIC) -> Iterator[Scene]:
     """A bag's images with the label maps of the same stamp.
 
+    Args:
+        image, labels: their topics; by default those that `amodal bag make` writes.
+
     Raises:
-        BagError: it cannot be read.
-        ValueError: it lacks images or label maps, or no two of them have one stamp.
+        BagError: it cannot be read, or a message is not what it says.
+        ValueError: it lacks a topic, or no image and label map have one stamp.
     """
     with BagReader(bag) as reader:
-        topics = {topic: kind for topic, kind in reader.topics.items() if kind in IMAGES and reader.counts[topic]}
-        waiting: dict[str, dict[int, np.ndarray]] = {"image": {}, "labels": {}}
+        image = image or next((t for t in (IMAGE_TOPIC, COMPRESSED_TOPIC) if reader.counts.get(t)), IMAGE_TOPIC)
+        for topic in (image, labels):
+            if not reader.counts.get(topic):
+                there = ", ".join(sorted(topic for topic, count in reader.counts.items() if count))
+                raise ValueError(
+                    f"{bag}: no messages on {topic}; name the topics as bag:BAG:IMAGE:LABELS; it has {there}"
+                )
+        waiting: dict[str, dict[int, np.ndarray]] = {image: {}, labels: {}}
         paired = 0
-        for record in reader.records(list(topics)):
+        for record in reader.records([image, labels]):
             message = record.message()
             stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
-            is_labels = getattr(message, "encoding", "") in ("mono16", "16UC1", "32SC1")
-            waiting["labels" if is_labels else "image"][stamp] = (labels_of if is_labels else rgb_of)(message)
+            waiting[record.topic][stamp] = rgb_of(message) if record.topic == image else labels_of(message)
+            if len(waiting[record.topic]) > WAITING:  # cameras are often faster than segmenters
+                del waiting[record.topic][next(iter(waiting[record.topic]))]
             if all(stamp in part for part in waiting.values()):
                 paired += 1
-                yield _frame(waiting["image"].pop(stamp), waiting["labels"].pop(stamp), stamp)
+                yield _frame(waiting[image].pop(stamp), waiting[labels].pop(stamp), stamp)
     if not paired:
-        raise ValueError(f"{bag}: no image and label map (mono16, 16UC1 or 32SC1) with one stamp in {sorted(topics)}")
+        raise ValueError(f"{bag}: no image on {image} has the stamp of a label map on {labels}")
 
 
 def _frame(image: np.ndarray, labels: np.ndarray, stamp: int) -> Scene:
