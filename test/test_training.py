@@ -19,6 +19,7 @@ from transformers import SamModel  # noqa: E402
 
 from amodal_ros.bags.make import write_frames  # noqa: E402
 from amodal_ros.bags.sources import folder_frames  # noqa: E402
+from amodal_ros.models import find_model, load_profile  # noqa: E402
 from training import pool as pool_module  # noqa: E402
 from training.boxes import cut_out  # noqa: E402
 from training.loop import Budget  # noqa: E402
@@ -259,6 +260,10 @@ def test_a_run_goes_on_from_an_exported_model(run, tmp_path):
 def test_an_earlier_stage_that_is_missing_is_named(tmp_path):
     with pytest.raises(ValueError, match="run --stage pool first"):
         run_stage("unet", tmp_path, TINY, Budget(minutes=1, steps=1), "cpu")
+
+
+def test_an_exported_model_is_used_as_the_shipped_one(run):
+    assert find_model(run / "export").profile.settings == load_profile("embedded").settings
 
 
 def test_export_loads_with_the_libraries(run):

@@ -14,7 +14,7 @@ from diffusers import AutoencoderTiny, UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import SamImageProcessor, SamModel
 
-from amodal_ros.models.profiles import FOLDER_PROFILE, load_profile
+from amodal_ros.models.profiles import FOLDER_PROFILE, SHIPPED
 from training.models import PROMPT_TOKENS, PROMPT_WIDTH, build_scheduler, save_component
 from training.pool import Pool
 
@@ -37,8 +37,8 @@ def export(run: Path, target: Path) -> None:
     prompt = {"prompt_embeds": torch.zeros(1, PROMPT_TOKENS, PROMPT_WIDTH, dtype=torch.float16)}
     save_file(prompt, target / "prompt_embeds.safetensors")
     (target / "model_index.json").write_text(json.dumps(_model_index(), indent=2) + "\n")
-    settings = {"settings": dict(load_profile("embedded").settings)}  # what a model made here works best with
-    (target / FOLDER_PROFILE).write_text(yaml.safe_dump(settings, sort_keys=False))
+    settings = yaml.safe_load((SHIPPED / "embedded.yaml").read_text())["settings"]  # they suit every model made here
+    (target / FOLDER_PROFILE).write_text(yaml.safe_dump({"settings": settings}, sort_keys=False))
     (target / "README.md").write_text(CARD.read_text() + _figures(run, target))
 
 
