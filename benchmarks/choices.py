@@ -34,7 +34,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "20 steps": {"steps": 20},
     "no points off the object": {"negative": 0},
     "choice predicted": {"choice": "predicted"},
-    "bounded hull not kept": {"keep_hull": False},
+    "what was painted, not judged": {"answer": "completion"},
     "1 sample": {"samples": 1},
     "5 samples": {"samples": 5},
     "occluders any": {"occluders": "any"},
@@ -86,7 +86,7 @@ def main() -> None:
     row("bounded hull", clean, lambda frame, masks: Scene.of_masks(masks, frame.shape).bounded_hull(0))
 
     def ours(**changes: Any):
-        changes = {"fallback": 0.0, **changes}
+        changes = {**changes}
         return lambda frame, masks: pipeline.complete(frame.image, masks[:1], masks[1:], **changes)[0].amodal
 
     for name in filter(wanted, ROWS):

@@ -39,7 +39,7 @@ FLUX = dict(use_dynamic_shifting=True, shift=3.0)
 def pipelines(tmp_path_factory):
     torch.set_num_threads(1)
     return {
-        name: AmodalPipeline.from_pretrained(build(tmp_path_factory.mktemp("model")), steps=3, fallback=0.0)
+        name: AmodalPipeline.from_pretrained(build(tmp_path_factory.mktemp("model")), steps=3, answer="completion")
         for name, build in BUILDERS.items()
     }
 

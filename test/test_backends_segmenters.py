@@ -95,7 +95,9 @@ def test_a_video_checkpoint_gives_the_image_models_masks(tmp_path):
 @pytest.mark.parametrize("build", KINDS.values(), ids=list(KINDS))
 def test_a_segmenter_completes_an_object(tmp_path, build):
     folder = save_stable_diffusion(tmp_path / "model", segmenter=False)
-    pipeline = AmodalPipeline.from_pretrained(folder, segmenter=build(tmp_path / "segmenter"), steps=2, fallback=0.0)
+    pipeline = AmodalPipeline.from_pretrained(
+        folder, segmenter=build(tmp_path / "segmenter"), steps=2, answer="completion"
+    )
     image, disc, box = scene_of_two()
     (result,) = pipeline.complete(image, [disc], [box], trace=True)
     assert result.source is Source.INFERRED and result.trace.candidates.shape == (3, RESOLUTION, RESOLUTION)

@@ -22,7 +22,7 @@ from amodal_ros.completion.device import choose_device, choose_dtype, is_out_of_
 from amodal_ros.completion.switches import Switches
 from amodal_ros.scene import Source
 
-QUICK = {"steps": 2, "fallback": 0.0}
+QUICK = {"steps": 2, "answer": "completion"}
 CPU = torch.device("cpu")
 TORCHAO = importlib.util.find_spec("torchao") is not None
 

@@ -20,7 +20,7 @@ from amodal_ros.scene import MaskRegion, Scene, Source, convex_hull
 
 READINGS = ("equation", "soft", "start", "anchored", "anchored_real")
 #: What the shipped model is set to, but quick: the masks around an object count.
-QUICK = {"steps": 4, "occluders": "instances", "choice": "known", "keep_hull": True, "negative": 9}
+QUICK = {"steps": 4, "occluders": "instances", "choice": "known", "answer": "best", "negative": 9}
 
 
 @pytest.fixture(scope="module")
@@ -112,10 +112,14 @@ def test_an_object_that_nothing_hides_takes_no_model(pipeline):
     assert result.source is Source.UNOCCLUDED and result.amodal == result.visible and result.occlusion_ratio == 0
 
 
-def test_fallback_answers_the_bounded_hull(pipeline):
+def test_the_best_answer_is_one_of_four_and_says_what_it_expects(pipeline):
     image, disc, box = scene_of_two()
-    (result,) = pipeline.complete(image, [disc], [box], fallback=1.0)
-    assert result.source is Source.GEOMETRIC and result.amodal == Scene(image, [disc], [box]).bounded_hull(0)
+    (painted,) = pipeline.complete(image, [disc], [box], answer="completion")
+    (best,) = pipeline.complete(image, [disc], [box], answer="best", trace=True)
+    assert 0 < best.expected_iou < 1 and 0 < painted.expected_iou <= best.expected_iou
+    verdict = best.trace.verdict
+    assert verdict.kind in ("visible", "hull", "completion", "likely") and verdict.amodal == best.amodal
+    assert best.possible.contains(best.amodal)
 
 
 def test_no_objects(pipeline):
@@ -352,7 +356,7 @@ def test_what_overflows_is_no_answer(pipeline, monkeypatch, part, value):
         monkeypatch.setattr(pipeline.segmenter, "segment", overflowing)
     for named in ("paper", None):
         results = pipeline.complete(
-            image, masks[:3], on_error="skip", max_batch=3, preset=named, occluders="off", fallback=0.0
+            image, masks[:3], on_error="skip", max_batch=3, preset=named, occluders="off", answer="completion"
         )
         assert [r.source is Source.VISIBLE_ONLY for r in results] == [False, True, False]
         assert results[1].amodal == results[1].visible and f"{part} returned NaN or infinity" in results[1].error
@@ -527,7 +531,7 @@ def test_the_paper_is_published_whole(pipeline):
         assert paper.sampling == Sampling(steps=20, guidance=w, samples=1)
         assert paper.reading == Equation(0.3, 0.3) and paper.condition == Histogram() and paper.area == "hull"
         assert paper.crop == WholeImage() and paper.points == Points(9, 0) and paper.occluders == "off"
-        assert paper.judgement == Judgement("predicted", keep_visible=False, keep_hull=False, fallback=0.0)
+        assert paper.judgement == Judgement("predicted", keep_visible=False, answer="completion")
     assert pipeline.changed(preset="paper", steps=3).sampling == Sampling(steps=3, guidance=0.75)
 
 

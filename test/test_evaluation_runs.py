@@ -81,11 +81,11 @@ def test_figures_have_what_is_promised(root):
 
 def test_a_model_is_measured(root, model, tmp_path, capsys):
     sam = save_sam(tmp_path / "sam")
-    options = ("--model", model, "--modal-segmenter", sam, "--no-fallback", "--set", "steps=2", "--occluders", "any")
+    options = ("--model", model, "--modal-segmenter", sam, "--set", "steps=2", "--occluders", "any")
     figures = evaluate(root, *options, "--limit", 4)
     assert figures["n"] == 4 and figures["inferred_share"] == 1 and "sam" in figures["bins"]["all"]
     settings = figures["settings"]["methods"]["ours"]["settings"]
-    assert settings["sampling"]["steps"] == 2 and settings["judgement"]["fallback"] == 0.0
+    assert settings["sampling"]["steps"] == 2
     assert settings["occluders"] == "any"
     assert "ours*" in capsys.readouterr().out, "it looks at neighbours, so it is marked"
 

@@ -124,7 +124,7 @@ def test_a_profile_extends_another_and_paths_are_relative_to_it(folder, tmp_path
         model="./weights",
         segmenter="./weights/segmenter",
         resolution=RESOLUTION,
-        settings={"steps": 3, "fallback": 0.0},
+        settings={"steps": 3, "answer": "completion"},
         switches={"decoder": "./small", "scheduler": {"timestep_spacing": "trailing"}},
     )
     pipeline = AmodalPipeline.from_pretrained(own, leakage=0.5)
@@ -301,7 +301,7 @@ def test_an_exported_folder_gives_the_same_masks_alone(tmp_path, build, capsys):
         model="./model",
         segmenter="./sam",
         resolution=RESOLUTION,
-        settings={"steps": 2, "fallback": 0.0, "guidance": 0.6},
+        settings={"steps": 2, "answer": "completion", "guidance": 0.6},
         switches={"decoder": "./small"},
     )
     before = AmodalPipeline.from_pretrained(own)

@@ -1,13 +1,21 @@
-"""What is known judges the guess: which candidate counts, what of it can be, and the vote of several samples."""
+"""What is known judges the guess: which of the segmenter's masks counts, what of it can be, which answer is best."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from amodal_ros.completion.crop import ObjectCrop
+from amodal_ros.completion.hidden import View, answer_signs, expected_iou, hidden_probability, overlap
 from amodal_ros.completion.settings import Judgement
 from amodal_ros.scene import MaskRegion, Scene
+from amodal_ros.scene.order import entry
+
+#: Pixels that are hidden with more than this probability are a candidate.
+LIKELY = (0.25, 0.35, 0.5)
 
 
 def best_candidate(
@@ -34,11 +42,72 @@ def admissible(guess: MaskRegion, scene: Scene, i: int, judgement: Judgement) ->
     return (shape | mask).connected_to(mask).trim() if judgement.keep_visible else shape.trim()
 
 
-def majority(shapes: Sequence[MaskRegion]) -> tuple[MaskRegion, float]:
-    """The pixels in more than half of the shapes, and the shapes' mean IoU with it (NaN for a single shape)."""
+@dataclass(frozen=True)
+class Verdict:
+    """What is answered for one object, and why.
+
+    Attributes:
+        amodal: in frame coordinates.
+        kind: which candidate it is: one of `visible`, `hull`, `completion`, or `likely` (what is probably hidden).
+        expected_iou: with the truth, in [0, 1].
+        signs: what told it (`hidden.ANSWER_SIGNS`).
+        scene, crop, logits: what it was told from.
+        view, hidden: what was known, and how probable it is that a pixel is hidden, float32 (r, r).
+    """
+
+    amodal: MaskRegion
+    kind: str
+    expected_iou: float
+    signs: np.ndarray
+    scene: Scene
+    crop: ObjectCrop
+    logits: np.ndarray
+    view: View
+    hidden: np.ndarray
+
+
+def judged(scene: Scene, i: int, crop: ObjectCrop, logits: np.ndarray, judgement: Judgement) -> Verdict:
+    """The best answer for thing i: nothing is hidden, the bounded hull, the completion, or what is probably hidden.
+
+    Every candidate has an expected IoU, which is compared; only what was painted counts where `judgement` says so.
+
+    Args:
+        logits: the segmenter's mask of what was painted, the mean over samples, float (r, r), positive on the object.
+    """
+    view = View.of(scene, i, crop)
+    hidden = hidden_probability(view, logits)
+    mask = scene.masks[i]
+    candidates = {"completion": admissible(crop.region(logits), scene, i, judgement)}
+    if judgement.answer == "best":
+        candidates |= {"visible": mask, "hull": scene.bounded_hull(i)}
+        for threshold in LIKELY:
+            shape = admissible(crop.region(hidden - threshold), scene, i, judgement)
+            candidates[f"likely {threshold}"] = shape
+    shares = {kind: overlap(view, hidden, crop.mask(shape)) for kind, shape in candidates.items()}
+    kind = max(shares, key=lambda k: shares[k])
+    told = answer_signs(scene, i, view, logits, hidden, shares[kind])
+    return Verdict(candidates[kind], kind.split()[0], expected_iou(told), told, scene, crop, logits, view, hidden)
+
+
+def agreement_of(shapes: Sequence[MaskRegion]) -> float:
+    """Mean IoU of samples with their majority, in [0, 1]; NaN for a single one."""
     if len(shapes) == 1:
-        return shapes[0], float("nan")
+        return float("nan")
     box = MaskRegion.union_of(shapes).box
     votes = np.sum([s.window(*box) for s in shapes], axis=0)
     most = MaskRegion.from_full(votes * 2 > len(shapes), *box[:2])
-    return most, float(np.mean([s.iou(most) for s in shapes]))
+    return float(np.mean([s.iou(most) for s in shapes]))
+
+
+def entries(scene: Scene, guesses: Mapping[int, MaskRegion]) -> dict[tuple[int, int], float]:
+    """What the completions of one image say about who is in front, by pair of things that touch (`scene.order.entry`).
+
+    Args:
+        guesses: what the model painted, by position, not cut to what is feasible.
+    """
+    touching = np.isfinite(scene.order.by_masks)
+    return {
+        (i, j): entry(guesses[i].overlap(scene.masks[j]), guesses[j].overlap(scene.masks[i]))
+        for i, j in itertools.combinations(sorted(guesses), 2)
+        if touching[j, i]
+    }

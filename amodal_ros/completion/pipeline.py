@@ -24,7 +24,7 @@ from amodal_ros.completion.crop import ObjectCrop
 from amodal_ros.completion.device import choose_device, choose_dtype, describe, is_out_of_memory
 from amodal_ros.completion.errors import Interrupted, ModelError
 from amodal_ros.completion.inputs import check_things, scene_of
-from amodal_ros.completion.judge import admissible, best_candidate, majority
+from amodal_ros.completion.judge import admissible, agreement_of, best_candidate, entries, judged
 from amodal_ros.completion.points import draw_points
 from amodal_ros.completion.readings import Real
 from amodal_ros.completion.sampler import inpaint
@@ -183,6 +183,15 @@ class AmodalPipeline:
             log.warning("%s: the completion of object %d failed: %s", self.name, i, first_line(error))
             results[i] = _failed(call.scene, i, error)
 
+        def conclude() -> None:
+            whole = {i: samples for i, samples in painted.items() if len(samples) == settings.sampling.samples}
+            told = _ordered(scene, whole)
+            for i, samples in whole.items():
+                try:
+                    results[i] = _conclude(told, samples, call)
+                except Exception as error:
+                    fail(i, error)
+
         tasks: list[_Task] = []
         for i in check_things(scene, which, on_error):
             try:
@@ -205,6 +214,7 @@ class AmodalPipeline:
                 self._segment(batch, images, call)
                 self._fits(len(batch), settings.sampling.max_batch)
             except Interrupted:
+                conclude()
                 raise Interrupted([results.get(i) for i in which]) from None
             except Exception as error:
                 if is_out_of_memory(error) and len(batch) > 1:
@@ -222,11 +232,7 @@ class AmodalPipeline:
             tasks, alone = tasks[size:], max(0, alone - 1)
             for task in batch:
                 painted.setdefault(task.index, []).append(task)
-                if len(painted[task.index]) == settings.sampling.samples:
-                    try:
-                        results[task.index] = _conclude(painted[task.index], call)
-                    except Exception as error:
-                        fail(task.index, error)
+        conclude()
         return [results.get(i) for i in which]
 
     def warm_up(self) -> None:
@@ -376,8 +382,8 @@ class _Task:
     points: np.ndarray
     labels: np.ndarray
     trace: Trace | None = None
-    guess: MaskRegion = field(init=False)  # `_choose` sets it
-    score: float = 0.0
+    logits: np.ndarray = field(init=False)  # `_choose` sets these two
+    guess: MaskRegion = field(init=False)
     error: Exception | None = None
 
 
@@ -407,40 +413,43 @@ def _choose(task: _Task, logits: np.ndarray, predicted: np.ndarray, call: _Call)
     """The candidate that counts, and its agreement with the known pixels (score = IoU(mask * K, V))."""
     regions = [task.crop.region(candidate) for candidate in logits]
     best, scores = best_candidate(regions, predicted, call.scene, task.index, call.settings.judgement)
-    task.guess, task.score = regions[best], float(scores[best])
+    task.guess, task.logits = regions[best], logits[best]
     if task.trace is not None:
         trace = task.trace
         trace.candidates, trace.predicted, trace.scores, trace.chosen = logits > 0, predicted, scores, best
 
 
-def _conclude(tasks: list[_Task], call: _Call) -> Completion:
-    """One object's answer from its samples: cut to what is feasible, united with V, put to the vote.
+def _ordered(scene: Scene, painted: dict[int, list[_Task]]) -> Scene:
+    """The scene, told what the completions of its objects say about who is in front."""
+    guesses = {i: tasks[0].guess for i, tasks in painted.items() if all(t.error is None for t in tasks)}
+    return scene.with_entries(entries(scene, guesses))
+
+
+def _conclude(scene: Scene, tasks: list[_Task], call: _Call) -> Completion:
+    """One object's answer from its samples: the best that is known of it.
 
     Raises:
         Exception: what a sample failed with.
     """
-    i, scene, judgement = tasks[0].index, call.scene, call.settings.judgement
     for task in tasks:
         if task.error is not None:
             raise task.error
-    geometric = scene.geometric(i)
-    amodal, agreement = majority([admissible(t.guess, scene, i, judgement) for t in tasks])
-    if judgement.keep_visible:
-        amodal = amodal | scene.masks[i]
-    if judgement.keep_hull:
-        amodal = amodal | geometric.amodal
-    if tasks[0].trace is not None:
-        tasks[0].trace.amodal = tasks[0].crop.mask(amodal)
-    if float(np.mean([t.score for t in tasks])) < judgement.fallback:
-        return dataclasses.replace(geometric, trace=tasks[0].trace)
-    return dataclasses.replace(
-        geometric,
-        amodal=amodal,
-        source=Source.INFERRED,
-        possible=scene.possible(i, amodal),
-        agreement=agreement,
-        estimates_outside=True,
-        trace=tasks[0].trace,
+    i, judgement, trace = tasks[0].index, call.settings.judgement, tasks[0].trace
+    verdict = judged(scene, i, tasks[0].crop, np.mean([t.logits for t in tasks], axis=0), judgement)
+    if trace is not None:
+        trace.amodal, trace.verdict = tasks[0].crop.mask(verdict.amodal), verdict
+    return Completion(
+        scene.masks[i],
+        verdict.amodal,
+        scene.shape,
+        Source.INFERRED,
+        verdict.expected_iou,
+        possible=scene.possible(i, verdict.amodal),
+        agreement=agreement_of([admissible(t.guess, scene, i, judgement) for t in tasks]),
+        occluders=scene.in_front_of(i),
+        estimates_outside=verdict.kind in ("completion", "likely") or not scene.masks[i].touches_edge(*scene.shape),
+        enters={j: tasks[0].guess.overlap(scene.masks[j]) for j in call.scene.in_front_of(i)},
+        trace=trace,
     )
 
 

@@ -79,15 +79,13 @@ class Judgement(Value):
         choice: which of them counts: the one that explains the ``"known"`` pixels best, or the one with the
             segmenter's own best ``"predicted"`` IoU (the paper).
         keep_visible: the answer always contains V and only what is connected to it.
-        keep_hull: the answer always contains the bounded hull, the geometric answer (`scene.Scene.geometric`): a
-            model that paints too little never takes away what the masks alone tell.
-        fallback: score below which the bounded hull is answered instead, [0, 1]; 0 never.
+        answer: the ``"completion"`` as it was painted, or the ``"best"``: of what is visible, the bounded hull, the
+            completion and what is probably hidden, the one with the highest expected IoU (`judge.judged`).
     """
 
     choice: Literal["predicted", "known"] = "predicted"
     keep_visible: bool = True
-    keep_hull: bool = False
-    fallback: float = number(0.0, 0, 1)
+    answer: Literal["completion", "best"] = "completion"
 
 
 @dataclass(frozen=True)
@@ -229,7 +227,7 @@ def preset(name: str, family: str = "") -> dict[str, Any]:
         "guidance": GUIDANCE.get(family, 0.75),
         "samples": 1,
         "points": Points(positive=9, negative=0),
-        "judgement": Judgement("predicted", keep_visible=False, keep_hull=False, fallback=0.0),
+        "judgement": Judgement("predicted", keep_visible=False, answer="completion"),
         "occluders": "off",
     }
 

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from amodal_ros.completion.crop import ObjectCrop
+from amodal_ros.completion.judge import Verdict
 
 
 @dataclass
@@ -30,6 +31,7 @@ class Trace:
         scores: their agreement with the known pixels, (k,).
         chosen: which candidate was taken.
         amodal: the answer, bool (r, r).
+        verdict: how it was chosen.
     """
 
     crop: ObjectCrop
@@ -47,6 +49,7 @@ class Trace:
     scores: np.ndarray | None = None
     chosen: int = 0
     amodal: np.ndarray | None = None
+    verdict: Verdict | None = None
 
 
 def draw_trace(trace: Trace, tile: int = 192, truth: np.ndarray | None = None) -> np.ndarray:

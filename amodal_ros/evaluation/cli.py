@@ -49,7 +49,6 @@ def _shared_options() -> argparse.ArgumentParser:
     method = options.add_argument_group("method")
     method.add_argument("--model", default="embedded", help=f"name or folder; {GEOMETRIC}: no network at all")
     add_setting_arguments(method)
-    method.add_argument("--no-fallback", action="store_true", help="never answer with the bounded hull")
     method.add_argument("--depth", action="store_true", help="use the data set's depth to tell who is in front")
     method.add_argument("--segmenter", metavar="PLACE", help="folder or hub id, in place of the model's own")
     method.add_argument(
@@ -151,7 +150,7 @@ def _segmenter(folder: Path, device: str | None, seed: int) -> Method:
 
 def _overrides(args: argparse.Namespace) -> dict[str, Any]:
     """The settings that the command line changes."""
-    return chosen_settings(args) | ({"fallback": 0.0} if args.no_fallback else {})
+    return chosen_settings(args)
 
 
 def _settings(dataset: Dataset, methods: Sequence[Method], args: argparse.Namespace) -> dict[str, Any]:

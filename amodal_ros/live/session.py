@@ -14,6 +14,7 @@ from typing import Protocol
 
 from amodal_ros.completion.errors import Interrupted
 from amodal_ros.live.figures import Figures
+from amodal_ros.live.pairs import Pairs
 from amodal_ros.live.schedule import Schedule
 from amodal_ros.live.tracks import Request, Tracks
 from amodal_ros.scene import Answer, Completion, Scene, Source
@@ -100,6 +101,7 @@ class LiveSession:
         self._in_line, self._seed = in_line, seed
         self._lock = threading.Condition()
         self._tracks = Tracks() if tracks is None else tracks
+        self._pairs = Pairs()
         self._latest: _Latest | None = None
         self._worker: threading.Thread | None = None
         self._interrupt = threading.Event()
@@ -150,12 +152,15 @@ class LiveSession:
             should_stop: ends waiting, and completions that run in line.
         """
         started = time.perf_counter()
+        with self._lock:
+            scene = self._pairs.told(scene)
         for i in range(len(scene.things)):
             scene.geometric(i)  # before the lock: the worker need not wait for it
         with self._lock:
             if self._latest is not None and scene.stamp < self._latest.scene.stamp - int(CLOCK_JUMP * 1e9):
                 self._clear()
             self._tracks.observe(scene)
+            self._pairs.forget(scene.stamp)
             latest = _Latest(scene, [self._answer(scene, i) for i in range(len(scene.things))], self._era)
             self._latest = latest
             self._lock.notify_all()
@@ -281,6 +286,7 @@ class LiveSession:
             self._busy = False
             for request, result in zip(requests, results):
                 self._tracks.settle(request, result)
+            self._note_order(latest.scene, chosen, results)
             if latest is self._latest:
                 for i in chosen:
                     latest.answers[i] = self._answer(latest.scene, i)
@@ -290,8 +296,17 @@ class LiveSession:
             self._lock.notify_all()
         return error is None and not (failed and len(failed) == len(results))
 
+    def _note_order(self, scene: Scene, chosen: Sequence[int], results: Sequence[Completion | None]) -> None:
+        """Remembers which completions entered which others: evidence of who is in front."""
+        things = scene.things
+        for i, result in zip(chosen, results):
+            if result is not None:
+                into = {things[j].id: pixels for j, pixels in result.enters.items() if j < len(things)}
+                self._pairs.note(things[i].id, scene.stamp, into)
+
     def _clear(self) -> None:
         self._tracks.clear()
+        self._pairs.clear()
         self._latest = None
         self._era += 1
 

@@ -19,11 +19,10 @@ SHAPES = 3
 EXPLAINS, STRIKES = 0.6, 3
 #: A step that lets the best shape explain so much needs no alternative.
 WELL_EXPLAINED = 0.9
-#: What a shape is worth when it is made, in expected IoU: 1 less this times the share of the visible boundary that
-#: occluders drew, for a completion and for a bounded hull (on street sequences the hull's loss follows that share
-#: closely: 0.62 times it where things alone are labelled, 0.50 where all is). Later it falls with its age (per second)
-#: and with the change of the object's size (per doubling).
-GUESS, HULL_GUESS, AGEING, RESIZING = 0.3, 0.55, 0.01, 0.05
+#: A completion that does not say its expected IoU is taken to lose this times the share of the visible boundary that
+#: occluders drew. Whatever a shape is worth when it is made falls with its age (per second) and with the change of the
+#: object's size (per doubling).
+GUESS, AGEING, RESIZING = 0.3, 0.01, 0.05
 #: An id names another object when its colours change by more than this between two images (Hellinger distance; on
 #: street sequences 0.1 % of the same objects' changes and 92 % of the differences between objects are above it). Asked
 #: of masks with so many pixels, and where neither has more than so many times the other's: else they show other parts.
@@ -280,7 +279,8 @@ class Tracks:
         if completion is None or completion.source is not Source.INFERRED or self.get(track.id) is not track:
             return
         amodal = completion.amodal
-        worth = 1.0 - GUESS * request.cut
+        known = not math.isnan(completion.expected_iou)
+        worth = completion.expected_iou if known else 1.0 - GUESS * request.cut
         shape = Shape(request.stamp, completion.source, amodal, worth, pose=request.pose)
         shape.agreement, shape.estimates_outside = completion.agreement, completion.estimates_outside
         if request.stamp == track.stamp:
@@ -294,7 +294,7 @@ def _remember_view(track: Track, geometric: Completion, hull: bool) -> None:
 
     Where anything may hide the object (`hull` is False) the bounded hull is mere hull; the visible mask says more.
     """
-    worth = 1.0 - HULL_GUESS * track.cut
+    worth = geometric.expected_iou
     # A better view that does not explain this image may be right again in the next one: the strikes decide.
     better = [s for s in track.shapes if s.source is not Source.INFERRED and s.aged_worth(track.stamp) > worth]
     if any(s.value(track.stamp) > worth for s in better):

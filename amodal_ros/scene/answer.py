@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -36,6 +37,7 @@ class Completion:
         possible: where the object can be, for safety; `amodal` is added to it, so that it contains it always.
         agreement: mean IoU of the samples with their majority in [0, 1]; NaN if one was drawn.
         occluders: which masks can be in front: positions in `scene.Scene.masks`.
+        enters: pixels that the model painted into other masks, by their position: evidence of who is in front.
         estimates_outside: whether `amodal` says how far the object goes on outside the frame. What reaches the edge
             and was not completed does not.
         error: why the completion failed, where it did; `source` is VISIBLE_ONLY then.
@@ -50,6 +52,7 @@ class Completion:
     possible: MaskRegion = field(default_factory=MaskRegion.empty)
     agreement: float = math.nan
     occluders: tuple[int, ...] = ()
+    enters: Mapping[int, int] = field(default_factory=dict, repr=False)
     estimates_outside: bool = True
     error: str = ""
     trace: Any = field(default=None, repr=False)

@@ -4,11 +4,13 @@ Depth decides when it is given. Otherwise the masks tell by two signs that fail 
 the nearer thing stands lower in the image; on a table top or in a pasted image it need not. And a thing that hides
 another one bulges into it, while a box-shaped one hides along a straight line and bulges nowhere. Where the two signs
 contradict each other neither is believed: ruling out the true occluder costs more than keeping a false one.
+
+A completion is evidence, too: of two things the one whose completion enters the other further goes on behind it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -25,6 +27,12 @@ MARGIN = 0.5
 BULGE_WEIGHT = 1.5
 #: A lower edge counts fully when it is lower by this share of the smaller height.
 LOWER_SHARE = 0.25
+#: Depth decides alone: no other sign outweighs it.
+DEPTH_WEIGHT = 2.5
+#: What completions say beside the masks' own signs: on pastes of real objects the two together decide 46 of 72 pairs
+#: rightly and 4 wrongly, on streets they leave the order as good as it was; more weight decides more pairs wrongly
+#: there. Entries of a few pixels say nothing.
+ENTRY_WEIGHT, ENTRY_PIXELS = 1.0, 20
 #: Depths this close (relative) do not decide.
 DEPTH_MARGIN = 0.03
 
@@ -40,6 +48,18 @@ class Order:
 
     def __init__(self, masks: Sequence[MaskRegion], things: int, depth: np.ndarray | None = None) -> None:
         self._masks, self._things, self._depth = masks, things, depth
+        self._entries: Mapping[tuple[int, int], float] = {}
+
+    def with_entries(self, entries: Mapping[tuple[int, int], float]) -> Order:
+        """The same order, told what completions say as well.
+
+        Args:
+            entries: by pair of things (i, j), how much further i's completion enters j than j's enters i (`entry`).
+        """
+        other = Order(self._masks, self._things, self._depth)
+        other.__dict__.update(grown=self.grown, by_masks=self.by_masks)
+        other._entries = {**self._entries, **entries}
+        return other
 
     @cached_property
     def grown(self) -> list[MaskRegion]:
@@ -47,28 +67,57 @@ class Order:
         return [mask.grow(SLOPPY) for mask in self._masks]
 
     @cached_property
-    def in_front(self) -> np.ndarray:
-        """bool (n, things): entry [j, i] says that mask j touches thing i and can be in front of it.
+    def by_masks(self) -> np.ndarray:
+        """What depth or the masks alone say, float (n, things): [j, i] speaks for mask j in front of thing i.
 
-        Between two things both [j, i] and [i, j] are True where neither can be ruled out. The diagonal is False.
+        In [-2.5, 2.5]; NaN where the two do not touch. For two things [i, j] is -[j, i].
         """
-        front = np.zeros((len(self._masks), self._things), bool)
+        evidence = np.full((len(self._masks), self._things), np.nan)
         meet = np.triu(_boxes_meet(self.grown), 1)[: self._things]
         for i, j in zip(*np.nonzero(meet)):
             seam = self.grown[i] & self.grown[j]
             if not seam.area:
                 continue
-            evidence = self._evidence(i, j, seam)
-            front[j, i] = evidence >= -MARGIN  # beyond the margin i hides j, so j does not hide i
+            evidence[j, i] = self._evidence(i, j, seam)
             if j < self._things:
-                front[i, j] = evidence <= MARGIN
-        return front
+                evidence[i, j] = -evidence[j, i]
+        return evidence
+
+    @cached_property
+    def evidence(self) -> np.ndarray:
+        """All that is known, as `by_masks`: with what completions say."""
+        evidence = self.by_masks.copy()
+        for (i, j), share in self._entries.items():
+            evidence[j, i] += ENTRY_WEIGHT * share
+            evidence[i, j] -= ENTRY_WEIGHT * share
+        return evidence
+
+    @cached_property
+    def in_front(self) -> np.ndarray:
+        """bool (n, things): entry [j, i] says that mask j touches thing i and can be in front of it.
+
+        Between two things both [j, i] and [i, j] are True where neither can be ruled out. The diagonal is False.
+        """
+        return np.nan_to_num(self.evidence, nan=-np.inf) >= -MARGIN
 
     def _evidence(self, i: int, j: int, seam: MaskRegion) -> float:
         """How much speaks for j in front of i, in [-2.5, 2.5]."""
         mask_i, mask_j = self._masks[i], self._masks[j]
         by_depth = _depth_evidence(mask_i, mask_j, self._depth) if self._depth is not None else 0.0
-        return by_depth or lower_edge(mask_i, mask_j) + BULGE_WEIGHT * bulge(mask_i, mask_j, seam)
+        by_masks = lower_edge(mask_i, mask_j) + BULGE_WEIGHT * bulge(mask_i, mask_j, seam)
+        return DEPTH_WEIGHT * by_depth if by_depth else by_masks
+
+
+def entry(i_in_j: float, j_in_i: float) -> float:
+    """How much further i's completion enters j than j's completion enters i, in (-1, 1).
+
+    What enters more goes on behind the other: positive speaks for j in front.
+
+    Args:
+        i_in_j: pixels that the completion of i has in the visible mask of j.
+        j_in_i: pixels that the completion of j has in the visible mask of i.
+    """
+    return (i_in_j - j_in_i) / (i_in_j + j_in_i + ENTRY_PIXELS)
 
 
 def lower_edge(mask_i: MaskRegion, mask_j: MaskRegion) -> float:

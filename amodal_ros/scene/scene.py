@@ -6,13 +6,13 @@ A hidden part must be hidden by something: another object, the frame's edge, or 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
+from amodal_ros.scene import worth
 from amodal_ros.scene.answer import Completion, Instance, Source
 from amodal_ros.scene.hull import convex_hull
 from amodal_ros.scene.mask import MaskRegion
@@ -20,9 +20,6 @@ from amodal_ros.scene.order import SLOPPY, Order
 
 Occluders = Literal["instances", "any", "off"]
 Mask: TypeAlias = MaskRegion | np.ndarray
-
-#: How far the truth can lie beyond a guess, in units of the guess's size (the root of its area).
-REACH = 0.25
 
 
 class Scene:
@@ -145,6 +142,22 @@ class Scene:
         """Who is in front of whom."""
         return Order(self.masks, len(self.things), self.depth)
 
+    def with_entries(self, entries: Mapping[tuple[int, int], float]) -> Scene:
+        """The same scene, its order told what completions say (`Order.with_entries`)."""
+        if not entries:
+            return self
+        other = Scene(
+            self._image,
+            self.things,
+            self.stuff,
+            depth=self.depth,
+            occluders=self.occluders,
+            stamp=self.stamp,
+            shape=self.shape,
+        )
+        other.__dict__.update(masks=self.masks, labelled=self.labelled, order=self.order.with_entries(entries))
+        return other
+
     def in_front_of(self, i: int) -> tuple[int, ...]:
         """Positions of the masks that can be in front of thing i."""
         return tuple(np.flatnonzero(self.order.in_front[:, i]).tolist())
@@ -166,9 +179,9 @@ class Scene:
         if self.occluders == "off":
             return MaskRegion(x, y, ~mine)
         hiding = MaskRegion.union_of(self.masks[j].within(*box) for j in self.in_front_of(i)).window(*box)
-        unlabelled = ~self._labelled.window(*box)
+        unlabelled = ~self.labelled.window(*box)
         if self.occluders == "instances":
-            outside = ~_frame_window(self.shape, box)
+            outside = ~self.inside(box)
             unlabelled &= outside | self._cracks(i).window(*box)
         return MaskRegion(x, y, (hiding | unlabelled) & ~mine)
 
@@ -197,10 +210,8 @@ class Scene:
         return both / (known + mask.area - both)
 
     def possible(self, i: int, amodal: MaskRegion) -> MaskRegion:
-        """Where thing i can be if `amodal` is the best guess: what is feasible within reach of it, and the guess."""
-        reach = math.ceil(REACH * math.sqrt(amodal.area))
-        near = amodal.grow(reach)
-        return amodal | (near & self.feasible(i, near.box)).connected_to(amodal.grow(1))
+        """Where thing i can be if `amodal` is the best guess (`worth.possible`)."""
+        return worth.possible(self, i, amodal)
 
     def geometric(self, i: int) -> Completion:
         """Thing i's answer without any model.
@@ -217,21 +228,28 @@ class Scene:
         if not mask.area:
             return Completion(mask, mask, self.shape, Source.VISIBLE_ONLY)
         if self.unoccluded(i):
-            return Completion(mask, mask, self.shape, Source.UNOCCLUDED)
-        amodal = self.bounded_hull(i)
+            source, amodal = Source.UNOCCLUDED, mask
+        else:
+            source, amodal = Source.GEOMETRIC, self.bounded_hull(i)
         return Completion(
             mask,
             amodal,
             self.shape,
-            Source.GEOMETRIC,
+            source,
+            worth.expected_iou(self, i, amodal),
             possible=self.possible(i, amodal),
             occluders=self.in_front_of(i),
             estimates_outside=not mask.touches_edge(*self.shape),
         )
 
     @cached_property
-    def _labelled(self) -> MaskRegion:
+    def labelled(self) -> MaskRegion:
+        """All pixels with a label."""
         return MaskRegion.union_of(self.masks)
+
+    def inside(self, box: tuple[int, int, int, int]) -> np.ndarray:
+        """Which pixels of a box (x, y, width, height) lie inside the frame: bool (height, width)."""
+        return _frame_window(self.shape, box)
 
     def _cracks(self, i: int) -> MaskRegion:
         """What a morphological closing of thing i with its occluders fills, where the two meet.

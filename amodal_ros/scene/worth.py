@@ -1,0 +1,85 @@
+"""What an answer without a model is worth, and where an object can be for safety.
+
+A logistic regression on a few signs of the masks; its weights come from objects whose truth is known (`calibration`).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from amodal_ros.scene.calibration import constant, sigmoid, weights
+from amodal_ros.scene.mask import MaskRegion
+
+if TYPE_CHECKING:
+    from amodal_ros.scene.scene import Scene
+
+#: Masks of fewer pixels, and of more, are worth what these are.
+SMALLEST, LARGEST = 100, 20_000
+
+SIGNS = (
+    "constant",
+    "cut",  # share of the outline along which something labelled can hide the rest
+    "growth",  # what the answer adds, in units of V
+    "log size",  # of V, pixels
+    "at edge",  # V reaches the frame's border
+    "anything",  # unlabelled things can hide it too
+)
+
+
+def signs(scene: Scene, i: int, amodal: MaskRegion) -> np.ndarray:
+    """What tells the worth of a geometric answer for thing i: float (len(SIGNS),)."""
+    mask = scene.masks[i]
+    ring = scene.order.grown[i] - mask
+    hiding = MaskRegion.union_of(scene.masks[j].within(*ring.box) for j in scene.in_front_of(i))
+    return np.array(
+        [
+            1.0,
+            ring.overlap(hiding) / max(1, ring.area),
+            min(2.0, amodal.area / max(1, mask.area) - 1.0),
+            log_size(mask),
+            float(mask.touches_edge(*scene.shape)),
+            float(scene.occluders in ("any", "off")),
+        ]
+    )
+
+
+def log_size(mask: MaskRegion) -> float:
+    """The logarithm of a mask's pixels, within what was measured."""
+    return math.log(min(LARGEST, max(SMALLEST, mask.area)))
+
+
+def expected_iou(scene: Scene, i: int, amodal: MaskRegion) -> float:
+    """The IoU with the truth that a geometric answer for thing i can expect, in [0, 1]."""
+    return float(sigmoid(signs(scene, i, amodal) @ weights("geometric IoU", SIGNS)))
+
+
+def possible(scene: Scene, i: int, amodal: MaskRegion) -> MaskRegion:
+    """Where thing i can be if `amodal` is the best guess: what can hide it within reach of the guess.
+
+    A labelled thing that can be in front, and the outside of the frame, count further than unlabelled pixels do; those
+    count even where `occluders` rules them out, since labels are never complete. Pixels of things that are behind are
+    left out. Contains `amodal`.
+    """
+    mode = "any" if scene.occluders in ("any", "off") else "instances"
+    far, near = (constant(f"reach {what}, {mode}") for what in ("labelled", "unlabelled"))
+    labelled, unlabelled = reached(scene, i, amodal, far, near)
+    return (amodal | labelled | unlabelled).trim()
+
+
+def reached(scene: Scene, i: int, amodal: MaskRegion, far: float, near: float) -> tuple[MaskRegion, MaskRegion]:
+    """What lies within reach of a guess at thing i and can hide it: labelled or outside the frame, and unlabelled.
+
+    Args:
+        far, near: reach of the first and of the second, in units of the guess's size (the root of its area).
+    """
+    size = math.sqrt(amodal.area)
+    around = amodal.grow(math.ceil(max(far, near) * size))
+    box = around.box
+    hiding = MaskRegion.union_of(scene.masks[j].within(*box) for j in scene.in_front_of(i)).window(*box)
+    inside = scene.inside(box)
+    unlabelled = inside & ~scene.labelled.window(*box)
+    in_far, in_near = (amodal.grow(math.ceil(reach * size)).window(*box) for reach in (far, near))
+    return MaskRegion(*box[:2], in_far & (hiding | ~inside)), MaskRegion(*box[:2], in_near & unlabelled)
