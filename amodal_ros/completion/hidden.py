@@ -2,8 +2,8 @@
 
 A segmenter is sure of what it sees in a painted picture, and the picture may be wrong. So its opinion is one sign
 beside those of the masks: where the hull would close, what can hide the pixel, how sure the order is, how far it is
-from what is seen. The weights are those of a logistic regression on objects whose truth is known, synthetic and pasted ones
-(``python -m training.calibrate``); no amodal label of a benchmark goes in.
+from what is seen. The weights are those of a logistic regression on objects whose truth is known, synthetic and pasted
+ones (``python -m training.calibrate``); no amodal label of a benchmark goes in.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from amodal_ros.live.tracks import GUESS, Track
+from amodal_ros.live.tracks import Track
 from amodal_ros.scene import Answer, Source
 
 #: An object that nothing can be gained for still has this much to gain: its shape is a guess after all.
@@ -58,6 +58,6 @@ class Schedule:
         waited = (stamp - (track.first_stamp if track.asked is None else track.asked)) / 1e9
         waited = max(0.0, waited) + (FIRST_WAIT if track.asked is None else 0.0)
         shown = track.best()
-        now = shown.value(stamp) if shown else answer.completion.expected_iou
-        gain = max(0.0, 1.0 - GUESS * track.cut - now) + LEAST_GAIN
+        now = shown.value(stamp) if shown else track.geometric
+        gain = max(0.0, track.worth_of_asking - now) + LEAST_GAIN
         return weight * size * gain * (waited + 0.01)

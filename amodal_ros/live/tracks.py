@@ -19,10 +19,9 @@ SHAPES = 3
 EXPLAINS, STRIKES = 0.6, 3
 #: A step that lets the best shape explain so much needs no alternative.
 WELL_EXPLAINED = 0.9
-#: A completion that does not say its expected IoU is taken to lose this times the share of the visible boundary that
-#: occluders drew. Whatever a shape is worth when it is made falls with its age (per second) and with the change of the
-#: object's size (per doubling).
-GUESS, AGEING, RESIZING = 0.3, 0.01, 0.05
+#: A completion is expected to lose this times what the bounded hull loses. Whatever a shape is worth when it is made
+#: falls with its age (per second) and with the change of the object's size (per doubling).
+FRESH, AGEING, RESIZING = 0.55, 0.01, 0.05
 #: An id names another object when its colours change by more than this between two images (Hellinger distance; on
 #: street sequences 0.1 % of the same objects' changes and 92 % of the differences between objects are above it). Asked
 #: of masks with so many pixels, and where neither has more than so many times the other's: else they show other parts.
@@ -91,11 +90,11 @@ class Shape:
 
 @dataclass(eq=False)
 class Request:
-    """A completion under way: `pose` leads from the image that the model got to the latest one; `cut` was then."""
+    """A completion under way: `pose` leads from the image that the model got to the latest one; `worth`: see Track."""
 
     track: Track
     stamp: int
-    cut: float
+    worth: float
     pose: Similarity = field(default_factory=Similarity)
 
 
@@ -109,7 +108,7 @@ class Track:
         colours: its colours then (`colour_histogram`).
         frame: number of the frame in which it was last seen.
         step: how it moved between its last two images, which were `interval` nanoseconds apart.
-        cut: share of its boundary that occluders or the frame's edge drew, in [0, 1].
+        geometric: the IoU that the geometric answer for its latest image can expect.
         asked: stamp of the last image on which the model was asked about it.
     """
 
@@ -121,10 +120,15 @@ class Track:
     frame: int = 0
     step: Similarity = field(default_factory=Similarity)
     interval: int = 100_000_000
-    cut: float = 0.0
+    geometric: float = 1.0
     asked: int | None = None
     shapes: list[Shape] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
+
+    @property
+    def worth_of_asking(self) -> float:
+        """The IoU that a completion of its latest image can expect, before it is made."""
+        return 1.0 - FRESH * (1.0 - self.geometric)
 
     @property
     def remembers(self) -> bool:
@@ -266,7 +270,7 @@ class Tracks:
         """
         track = self._tracks[instance_id]
         track.asked = track.stamp
-        request = Request(track, track.stamp, track.cut)
+        request = Request(track, track.stamp, track.worth_of_asking)
         track.requests.append(request)
         return request
 
@@ -280,7 +284,7 @@ class Tracks:
             return
         amodal = completion.amodal
         known = not math.isnan(completion.expected_iou)
-        worth = completion.expected_iou if known else 1.0 - GUESS * request.cut
+        worth = completion.expected_iou if known else request.worth
         shape = Shape(request.stamp, completion.source, amodal, worth, pose=request.pose)
         shape.agreement, shape.estimates_outside = completion.agreement, completion.estimates_outside
         if request.stamp == track.stamp:
@@ -294,7 +298,7 @@ def _remember_view(track: Track, geometric: Completion, hull: bool) -> None:
 
     Where anything may hide the object (`hull` is False) the bounded hull is mere hull; the visible mask says more.
     """
-    worth = geometric.expected_iou
+    worth = track.geometric = geometric.expected_iou
     # A better view that does not explain this image may be right again in the next one: the strikes decide.
     better = [s for s in track.shapes if s.source is not Source.INFERRED and s.aged_worth(track.stamp) > worth]
     if any(s.value(track.stamp) > worth for s in better):
@@ -317,7 +321,6 @@ def _follow(track: Track, seen: Sighting, scene: Scene, i: int) -> None:
         track.step, track.interval = step, seen.stamp - track.stamp
     track.move(step)
     track.stamp, track.visible, track.colours = seen.stamp, seen.visible, seen.colours
-    track.cut = len(seen.cut) / (len(seen.outline) + len(seen.cut))
     if scene.unoccluded(i):
         return
     for shape in track.shapes:
