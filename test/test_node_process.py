@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -124,7 +125,7 @@ def test_the_executable_stops_on_interrupt_and_refuses_bad_values():
         assert running.end() == 0
         assert not [line for line in running.lines if "Traceback" in line or "ERROR" in line], running.lines
     with process("-m", "amodal_ros.node.main", "--ros-args", "-p", "occluders:=nobody") as running:
-        running.line("expected one of instances, any, off, got 'nobody'")
+        running.line("expected one of instances, any, off, or empty, got 'nobody'")
         assert running.popen.wait(30) == 2
 
 
@@ -151,4 +152,4 @@ def test_the_planner_example_reads_masks_age_source_and_ratio():
         stamps = itertools.count(1)
         line = running.line("object 7", meanwhile=lambda: peer.ask(next(stamps)))
         assert "% hidden" in line and "estimate, 0.00 s old" in line and "hidden by [9]" in line
-        assert "object 9: 0% hidden (0 px, at most 0), as seen" in running.line("object 9")
+        assert re.search(r"object 9: 0% hidden \(0 px, at most \d+\), as seen", running.line("object 9"))

@@ -26,8 +26,13 @@ def short(message):
 
 
 def many_objects(count: int) -> np.ndarray:
+    """Blocks of 3 x 3 pixels: smaller things are noise."""
+    across = WIDTH // 3
+    assert count <= across * (HEIGHT // 3)
+    blocks = np.zeros((HEIGHT // 3, across), np.uint16)
+    blocks.reshape(-1)[:count] = np.arange(1, count + 1)
     pixels = np.zeros((HEIGHT, WIDTH), np.uint16)
-    pixels.reshape(-1)[:count] = np.arange(1, count + 1)
+    pixels[: 3 * len(blocks), : 3 * across] = blocks.repeat(3, 0).repeat(3, 1)
     return pixels
 
 

@@ -193,7 +193,10 @@ class AmodalPipeline:
                     fail(i, error)
 
         tasks: list[_Task] = []
-        for i in check_things(scene, which, on_error):
+        chosen = check_things(scene, which, on_error)
+        if not all(map(scene.unoccluded, chosen)):
+            scene.image  # noqa: B018 - read here: an image that cannot be read is no object's failure
+        for i in chosen:
             try:
                 if scene.unoccluded(i):
                     results[i] = scene.geometric(i)

@@ -94,7 +94,7 @@ class Settings:
         for option in dataclasses.fields(self):
             value, choices = getattr(self, option.name), option.metadata["choices"]
             if choices and value not in choices:
-                raise ValueError(f"{option.name}: expected one of {', '.join(choices)}, got {value!r}")
+                raise ValueError(f"{option.name}: expected {_one_of(choices)}, got {value!r}")
         if any(self.class_names) and not self.label_divisor:
             raise ValueError("class_names: expected label_divisor > 0, which tells the class, got 0")
 
@@ -167,13 +167,18 @@ def changed(settings: Settings, values: dict[str, Any], active: bool) -> Setting
     return after
 
 
+def _one_of(choices: tuple[str, ...]) -> str:
+    named = f"one of {', '.join(filter(None, choices))}"
+    return f"{named}, or empty" if "" in choices else named
+
+
 def _ros(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
 def _descriptor(option: dataclasses.Field) -> ParameterDescriptor:
     meta = option.metadata
-    constraints = [f"one of {', '.join(meta['choices'])}"] if meta["choices"] else []
+    constraints = [_one_of(meta["choices"])] if meta["choices"] else []
     constraints.append("may change at any time" if meta["live"] else "may change while the node is not active")
     descriptor = ParameterDescriptor(
         name=option.name, description=meta["description"], additional_constraints="; ".join(constraints)
