@@ -21,10 +21,13 @@ from amodal_ros.scene.mask import MaskRegion
 #: Outlines of real segmenters are this many pixels off. So masks closer than twice this touch each other, and the
 #: crack between an object and what hides it counts as hidden (`occluders`).
 SLOPPY = 3
-#: Evidence beyond this rules a neighbour out; within it both may hide each other. Evidence lies in [-2.5, 2.5].
+#: Evidence beyond this rules a neighbour out; within it both may hide each other. Of things it lies in [-2.5, 2.5].
 MARGIN = 0.5
 #: Full bulge evidence against a full lower edge stays just within the margin.
 BULGE_WEIGHT = 1.5
+#: Of stuff the bulge alone tells, and a small one suffices: a road reaches lower than all that stands on it, and lies
+#: before nothing; every car bulges into it.
+STUFF_BULGE = 5.0
 #: A lower edge counts fully when it is lower by this share of the smaller height.
 LOWER_SHARE = 0.25
 #: Depth decides alone: no other sign outweighs it.
@@ -101,8 +104,10 @@ class Order:
         return np.nan_to_num(self.evidence, nan=-np.inf) >= -MARGIN
 
     def _evidence(self, i: int, j: int, seam: MaskRegion) -> float:
-        """How much speaks for j in front of i, in [-2.5, 2.5]."""
+        """How much speaks for j in front of i: beyond `MARGIN` it is believed."""
         mask_i, mask_j = self._masks[i], self._masks[j]
+        if j >= self._things:
+            return STUFF_BULGE * bulge(mask_i, mask_j, seam)
         by_depth = _depth_evidence(mask_i, mask_j, self._depth) if self._depth is not None else 0.0
         by_masks = lower_edge(mask_i, mask_j) + BULGE_WEIGHT * bulge(mask_i, mask_j, seam)
         return DEPTH_WEIGHT * by_depth if by_depth else by_masks

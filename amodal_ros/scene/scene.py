@@ -14,12 +14,16 @@ import numpy as np
 
 from amodal_ros.scene import worth
 from amodal_ros.scene.answer import Completion, Instance, Source
+from amodal_ros.scene.depth import ground_plane, inverse_depth, nearer_than
 from amodal_ros.scene.hull import convex_hull
 from amodal_ros.scene.mask import MaskRegion
 from amodal_ros.scene.order import SLOPPY, Order
 
-Occluders = Literal["instances", "any", "off"]
+Occluders = Literal["instances", "depth", "any", "off"]
 Mask: TypeAlias = MaskRegion | np.ndarray
+
+#: Something nearer hides a thing when it meets so many times the root of the thing's area in pixels.
+BESIDE = 0.2
 
 
 class Scene:
@@ -36,8 +40,9 @@ class Scene:
             hide things.
         depth: optional float (height, width) in metres, NaN or 0 where unknown; decides who is in front.
         occluders: what can hide a thing. ``"instances"``: labelled neighbours that can be in front, and what lies
-            outside the frame. ``"any"``: these and all unlabelled pixels. ``"off"``: anything anywhere (the paper
-            sees only the object's own mask).
+            outside the frame. ``"depth"``: the same, and whatever the depth image shows to be nearer, labelled or not;
+            where depth is missing ``"instances"``. ``"any"``: neighbours and all unlabelled pixels. ``"off"``:
+            anything anywhere (the paper sees only the object's own mask).
         stamp: time of the image in nanoseconds.
         shape: (height, width) in pixels; needed where `image` is no array.
 
@@ -76,6 +81,8 @@ class Scene:
         self.depth, self.occluders, self.stamp = depth, occluders, stamp
         self._image = image
         self._geometric: dict[int, Completion] = {}
+        self._in_front: dict[int, list[MaskRegion]] = {}
+        self._depths: dict[int, tuple[MaskRegion, MaskRegion]] = {}
 
     def _numbered(self, things: Sequence[Instance | Mask]) -> list[Instance]:
         numbered = [
@@ -164,9 +171,13 @@ class Scene:
 
     def unoccluded(self, i: int) -> bool:
         """Whether no labelled neighbour can be in front and the frame's edge is not reached: no model is needed."""
-        if self.occluders != "instances" or self.masks[i].touches_edge(*self.shape):
+        if self.occluders not in ("instances", "depth") or self.masks[i].touches_edge(*self.shape):
             return False
-        return not self.order.in_front[:, i].any()
+        if self.order.in_front[:, i].any():
+            return False
+        # A few pixels are noise, and what is nearer but apart hides nothing.
+        beside = self._nearer(i)[0].overlap(self.order.grown[i])
+        return beside <= max(SLOPPY**2, BESIDE * self.masks[i].area ** 0.5)
 
     def feasible(self, i: int, box: tuple[int, int, int, int]) -> MaskRegion:
         """The region F in which hidden parts of thing i can lie, within `box` (x, y, width, height).
@@ -178,9 +189,9 @@ class Scene:
         mine = self.masks[i].window(*box)
         if self.occluders == "off":
             return MaskRegion(x, y, ~mine)
-        hiding = MaskRegion.union_of(self.masks[j].within(*box) for j in self.in_front_of(i)).window(*box)
+        hiding = MaskRegion.union_of(mask.within(*box) for mask in self._hiding(i)).window(*box)
         unlabelled = ~self.labelled.window(*box)
-        if self.occluders == "instances":
+        if self.occluders != "any":
             outside = ~self.inside(box)
             unlabelled &= outside | self._cracks(i).window(*box)
         return MaskRegion(x, y, (hiding | unlabelled) & ~mine)
@@ -188,7 +199,7 @@ class Scene:
     def bounded_hull(self, i: int) -> MaskRegion:
         """V + (hull(V) * F): the instant answer, and the floor that every completion is compared with."""
         mask = self.masks[i]
-        if self.occluders == "instances" and not self.in_front_of(i):
+        if self.occluders in ("instances", "depth") and not self._hiding(i):
             return mask  # a hull does not leave the frame, and inside it nothing can hide
         hull = convex_hull(mask)
         hidden = hull & self.feasible(i, hull.box)
@@ -251,20 +262,60 @@ class Scene:
         """Which pixels of a box (x, y, width, height) lie inside the frame: bool (height, width)."""
         return _frame_window(self.shape, box)
 
+    def _hiding(self, i: int) -> list[MaskRegion]:
+        """What inside the frame can lie before thing i."""
+        if i not in self._in_front:
+            labelled = [(j, self.masks[j]) for j in self.in_front_of(i)]
+            nearer, behind = self._nearer(i)
+            hiding = [mask if j < len(self.things) else mask - behind for j, mask in labelled]
+            self._in_front[i] = [*hiding, nearer] if nearer.area else hiding
+        return self._in_front[i]
+
+    def _nearer(self, i: int) -> tuple[MaskRegion, MaskRegion]:
+        """Pixels of no thing that depth shows to lie before thing i, and those behind it; none without depth.
+
+        Of things the order decides: it compares whole masks, and a mask is before another one or it is not.
+        """
+        if self.occluders != "depth" or self.depth is None or not self.masks[i].area:
+            return MaskRegion.empty(), MaskRegion.empty()
+        if i not in self._depths:
+            x, y, width, height = self.masks[i].box
+            reach = max(width, height)
+            box = x - reach, y - reach, width + 2 * reach, height + 2 * reach
+            found = nearer_than(self._inverse, self.masks[i], self._ground, box)
+            nearer, behind = found or (MaskRegion.empty(), MaskRegion.empty())
+            self._depths[i] = (nearer - self._of_things).trim(), behind
+        return self._depths[i]
+
+    @cached_property
+    def _inverse(self) -> np.ndarray:
+        assert self.depth is not None
+        return inverse_depth(self.depth)
+
+    @cached_property
+    def _ground(self) -> np.ndarray | None:
+        return ground_plane(self._inverse, self._of_things)
+
+    @cached_property
+    def _of_things(self) -> MaskRegion:
+        return MaskRegion.union_of(self.masks[: len(self.things)])
+
     def _cracks(self, i: int) -> MaskRegion:
-        """What a morphological closing of thing i with its occluders fills, where the two meet.
+        """What a morphological closing of thing i with what can hide it fills, where the two meet.
 
         Growing the occluders instead would open their whole outline to overfill.
         """
-        occluders = self.in_front_of(i)
-        seam = self.order.grown[i] & MaskRegion.union_of(
-            self.order.grown[j].within(*self.order.grown[i].box) for j in occluders
-        )
-        seam = seam.trim().grow(SLOPPY)
-        x, y, width, height = seam.box
-        around = (x - SLOPPY, y - SLOPPY, width + 2 * SLOPPY, height + 2 * SLOPPY)
-        both = MaskRegion.union_of(self.masks[k].within(*around) for k in (i, *occluders))
+        grown = self.order.grown[i]
+        hiding = MaskRegion.union_of(mask.within(*_wider(grown.box)) for mask in self._hiding(i))
+        seam = (grown & hiding.grow(SLOPPY)).trim().grow(SLOPPY)
+        around = _wider(seam.box)
+        both = self.masks[i].within(*around) | MaskRegion.union_of(m.within(*around) for m in self._hiding(i))
         return seam & both.grow(SLOPPY).grow(-SLOPPY)
+
+
+def _wider(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    x, y, width, height = box
+    return x - SLOPPY, y - SLOPPY, width + 2 * SLOPPY, height + 2 * SLOPPY
 
 
 def _frame_window(frame_shape: tuple[int, int], box: tuple[int, int, int, int]) -> np.ndarray:
