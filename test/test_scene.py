@@ -240,3 +240,80 @@ def test_composites() -> None:
 def test_coco_a_with_the_order_that_masks_tell() -> None:
     assert mean_iou(CocoA(DATA / "cocoa"), 0.0, 0.5) > 0.865  # modal mask 0.787, hull 0.822
     assert mean_iou(CocoA(DATA / "cocoa"), -1.0, 0.0) > 0.975  # hull 0.857
+
+
+# --- stuff, and depth -------------------------------------------------------------------------------------
+
+
+def van_behind_a_pole() -> tuple[MaskRegion, MaskRegion, np.ndarray]:
+    """A van of 44 x 30 pixels at 10 m before a wall at 20 m, cut by a pole at 5 m; the frame is 120 x 60."""
+    whole, pole = block(30, 16, 44, 30), block(48, 4, 6, 50)
+    depth = np.full((60, 120), 20.0, np.float32)
+    depth[16:46, 30:74] = 10.0
+    depth[4:54, 48:54] = 5.0
+    return whole - pole, pole, depth
+
+
+def test_stuff_hides() -> None:
+    van, pole, _ = van_behind_a_pole()
+    alone = Scene(None, [van], shape=(60, 120))
+    assert alone.geometric(0).source is Source.UNOCCLUDED
+    answer = Scene(None, [van], [pole], shape=(60, 120)).geometric(0)
+    assert answer.source is Source.GEOMETRIC and answer.amodal == block(30, 16, 44, 30) and answer.occluders == (1,)
+
+
+def test_a_road_as_stuff_hides_nothing_and_a_wall_neither() -> None:
+    van = block(30, 16, 44, 30) - block(38, 40, 28, 6)  # between its wheels one sees the road
+    road, wall = block(0, 36, 120, 24) - block(30, 16, 44, 30) | block(38, 40, 28, 6), block(0, 0, 120, 36) - van
+    assert Scene(None, [van], [road, wall], shape=(60, 120)).geometric(0).source is Source.UNOCCLUDED
+    assert Scene.of_masks([van, road, wall], (60, 120)).geometric(0).source is Source.GEOMETRIC, "as things they could"
+
+
+def sparse(depth: np.ndarray, share: float, noise: float) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    noisy = depth * (1 + noise * rng.standard_normal(depth.shape))
+    return np.where(rng.random(depth.shape) < share, noisy, np.nan).astype(np.float32)
+
+
+@pytest.mark.parametrize(("share", "noise", "least"), [(1.0, 0.0, 1.0), (1.0, 0.03, 0.98), (0.2, 0.02, 0.95)])
+def test_depth_shows_what_hides_without_a_label(share: float, noise: float, least: float) -> None:
+    van, _, depth = van_behind_a_pole()
+    scene = Scene(None, [van], depth=sparse(depth, share, noise), occluders="depth", shape=(60, 120))
+    answer = scene.geometric(0)
+    assert answer.source is Source.GEOMETRIC and answer.amodal.iou(block(30, 16, 44, 30)) >= least
+    behind = block(28, 10, 50, 6)  # the wall above the van is farther away
+    assert scene.feasible(0, behind.box).overlap(behind - block(46, 4, 10, 50)) < 0.03 * behind.area
+
+
+def test_without_depth_of_its_own_an_object_has_its_labelled_neighbours() -> None:
+    van, pole, depth = van_behind_a_pole()
+    for unknown in (np.zeros_like(depth), np.where(van.full(60, 120), np.nan, depth)):
+        scene = Scene(None, [van], [pole], depth=unknown, occluders="depth", shape=(60, 120))
+        assert scene.geometric(0).amodal == block(30, 16, 44, 30)
+        assert Scene(None, [van], depth=unknown, occluders="depth", shape=(60, 120)).unoccluded(0)
+
+
+def test_the_ground_before_an_object_does_not_hide_it() -> None:
+    """The road is nearer than the van wherever it lies lower, and yet in front of nothing."""
+    height, width = 120, 240
+    rows = np.arange(height)[:, None] * np.ones(width)
+    depth = np.where(rows > 50, 1.5 * 200 / np.maximum(rows - 48, 1), 60.0).astype(np.float32)
+    van = block(100, 40, 50, 38) - block(110, 72, 30, 6)
+    depth[40:78, 100:150][van.window(100, 40, 50, 38)] = depth[77, 0]
+    scene = Scene(None, [van], depth=depth, occluders="depth", shape=(height, width))
+    assert scene.geometric(0).source is Source.UNOCCLUDED
+    below = block(90, 82, 70, 25)
+    assert scene.feasible(0, below.box).overlap(below) == 0
+    depth[60:100, 120:130] = 3.0  # a bin that nobody labelled stands on the road
+    hidden = Scene(None, [van - block(120, 60, 10, 40)], depth=depth, occluders="depth", shape=(height, width))
+    assert hidden.feasible(0, (120, 60, 10, 18)).area > 150
+
+
+@given(crowds(), st.integers(0, 5))
+def test_depth_never_breaks_a_scene(masks: list[MaskRegion], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    depth = rng.choice([np.nan, 0.0, -1.0, np.inf, 1.0, 5.0, 5.1], FRAME).astype(np.float32)
+    scene = Scene(None, masks[:3], masks[3:], depth=depth, occluders="depth", shape=FRAME)
+    for i, mine in enumerate(scene.masks[: len(scene.things)]):
+        assert not scene.feasible(i, BOX).overlap(mine)
+        assert scene.geometric(i).amodal.contains(mine)

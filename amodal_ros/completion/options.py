@@ -17,7 +17,8 @@ def add_setting_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGr
     parser.add_argument(
         "--occluders",
         choices=get_args(Occluders),
-        help="what can hide an object: labelled things (instances), these and unlabelled pixels (any), anything (off)",
+        help="what can hide an object: labelled things (instances), these and what a depth image shows to be nearer "
+        "(depth), these and unlabelled pixels (any), anything (off)",
     )
     parser.add_argument("--preset", choices=PRESETS, help="'paper': what was published, nothing of ours")
     parser.add_argument(

@@ -26,10 +26,10 @@ AROUND = 24
 
 
 def hiding(scene: Scene, i: int) -> MaskRegion:
-    """What can hide thing i around its visible mask: its labelled occluders, with room for sloppy outlines."""
+    """What can hide thing i around its visible mask: with room for sloppy outlines."""
     mask = scene.masks[i]
     box = mask.x - AROUND, mask.y - AROUND, mask.width + 2 * AROUND, mask.height + 2 * AROUND
-    return MaskRegion.union_of(scene.masks[j].within(*box) for j in scene.in_front_of(i)).grow(2 * SLOPPY)
+    return MaskRegion.union_of(hider.within(*box) for hider in scene.hiding(i)).grow(2 * SLOPPY)
 
 
 def own_outline(mask: MaskRegion, hidden: MaskRegion, frame_shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

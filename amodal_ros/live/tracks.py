@@ -240,7 +240,7 @@ class Tracks:
                 self.jumps += 1
             track = track or Track(instance_id, scene.stamp, scene.stamp, seen.visible)
             _follow(track, seen, scene, i)
-            _remember_view(track, scene.geometric(i), scene.occluders == "instances")
+            _remember_view(track, scene.geometric(i), scene.occluders in ("instances", "depth"))
             # Re-inserting keeps the dict ordered by when tracks were last seen.
             self._tracks.pop(instance_id, None)
             self._tracks[instance_id] = track

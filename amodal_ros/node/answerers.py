@@ -41,7 +41,7 @@ def prepare(settings: Settings, current: Callable[[], Settings]) -> Callable[[],
     """
     profile = load_profile(settings.model)
     if not profile.model:  # "geometric", which has no network
-        return lambda: Loaded(PlainAnswerer(), settings.occluders or profile.settings.occluders)
+        return lambda: Loaded(PlainAnswerer(), what_hides(settings, profile.settings.occluders))
     find_model(settings.model, settings.segmenter or None)
     return lambda: _load(settings, current)
 
@@ -63,5 +63,10 @@ def _load(settings: Settings, current: Callable[[], Settings]) -> Loaded:
         answerer = PlainAnswerer(pipeline, frame_budget=lambda: current().frame_budget)
     device = pipeline.backend.device
     memory = (lambda: torch.cuda.memory_allocated(device)) if device.type == "cuda" else (lambda: 0)
-    occluders = settings.occluders or pipeline.settings.occluders
+    occluders = what_hides(settings, pipeline.settings.occluders)
     return Loaded(answerer, occluders, str(device), pipeline.free, memory)
+
+
+def what_hides(settings: Settings, of_model: Occluders) -> Occluders:
+    """What can hide an object: as the parameters say, else by depth where there is one, else as the model's profile."""
+    return settings.occluders or ("depth" if settings.use_depth else of_model)

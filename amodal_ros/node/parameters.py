@@ -44,9 +44,9 @@ class Settings:
     device: str = _option("auto", "'auto' (CUDA if there is one), or a torch device such as 'cpu' or 'cuda:0'")
     occluders: Occluders | Literal[""] = _option(  # noqa: RUF009 - a string, as the others
         "",
-        "What can hide an object: labelled neighbours; these and all unlabelled pixels; or anything. "
-        "Empty: what the model's profile says",
-        choices=("", "instances", "any", "off"),
+        "What can hide an object: labelled neighbours; these and what use_depth shows to be nearer; these and all "
+        "unlabelled pixels; or anything. Empty: depth with use_depth, else what the model's profile says",
+        choices=("", "instances", "depth", "any", "off"),
     )
     live: bool = _option(True, "Remember completions over frames and refine them behind the answers")
     live_budget: float = _option(
@@ -62,7 +62,9 @@ class Settings:
     image_transport: str = _option(
         "raw", "Type of the topic image: sensor_msgs Image or CompressedImage", choices=("raw", "compressed")
     )
-    use_depth: bool = _option(False, "Wait for a depth image too; it decides who is in front")
+    use_depth: bool = _option(
+        False, "Wait for a depth image too; it decides who is in front, and shows what hides without a label"
+    )
     label_divisor: int = _option(
         0,
         "If > 0, label // label_divisor is the class, and labels below it (where there are none: its multiples) are "
@@ -95,6 +97,8 @@ class Settings:
             value, choices = getattr(self, option.name), option.metadata["choices"]
             if choices and value not in choices:
                 raise ValueError(f"{option.name}: expected {_one_of(choices)}, got {value!r}")
+        if self.occluders == "depth" and not self.use_depth:
+            raise ValueError("occluders: 'depth' needs use_depth, got use_depth false")
         if any(self.class_names) and not self.label_divisor:
             raise ValueError("class_names: expected label_divisor > 0, which tells the class, got 0")
 

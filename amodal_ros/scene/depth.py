@@ -16,20 +16,25 @@ REACH = 8
 #: own pixels from its plane.
 MARGIN, DEVIATIONS = 0.04, 3.0
 #: Fewer pixels with depth say nothing about an object; more than so many are not needed.
-FEWEST, ENOUGH = 8, 400
+FEWEST, ENOUGH = 5, 400
 #: Pixels this close (relative) to the ground plane are ground; it is believed when such a share of the lower half's is.
 GROUND, GROUND_SHARE = 0.06, 0.2
 
 
 def inverse_depth(depth: np.ndarray) -> np.ndarray:
-    """Inverse depth without gaps that `REACH` closes, float32 (height, width) in 1 / metres, NaN where unknown.
+    """1 / depth, float32 (height, width), NaN where unknown.
 
     Args:
         depth: float (height, width) in metres; NaN, infinity, 0 and negative mean unknown.
     """
-    known = np.isfinite(depth) & (depth > 0)
     inverse = np.full(depth.shape, np.nan, np.float32)
-    np.divide(1.0, depth, out=inverse, where=known, casting="same_kind")
+    np.divide(1.0, depth, out=inverse, where=np.isfinite(depth) & (depth > 0), casting="same_kind")
+    return inverse
+
+
+def without_gaps(inverse: np.ndarray) -> np.ndarray:
+    """Inverse depth where gaps that `REACH` closes have the value of the nearest pixel that is known."""
+    known = ~np.isnan(inverse)
     if known.all() or not known.any():
         return inverse
     distance, label = cv2.distanceTransformWithLabels(
@@ -37,9 +42,7 @@ def inverse_depth(depth: np.ndarray) -> np.ndarray:
     )
     value = np.full(int(label.max()) + 1, np.nan, np.float32)
     value[label[known]] = inverse[known]
-    near = ~known & (distance <= REACH)
-    inverse[near] = value[label[near]]
-    return inverse
+    return np.where(known | (distance > REACH), inverse, value[label])
 
 
 def ground_plane(inverse: np.ndarray, labelled: MaskRegion) -> np.ndarray | None:
@@ -96,12 +99,13 @@ def own_plane(inverse: np.ndarray, mask: MaskRegion) -> tuple[np.ndarray, float,
 
 
 def nearer_than(
-    inverse: np.ndarray, mask: MaskRegion, ground: np.ndarray | None, box: tuple[int, int, int, int]
+    inverse: np.ndarray, closed: np.ndarray, mask: MaskRegion, ground: np.ndarray | None, box: tuple[int, int, int, int]
 ) -> tuple[MaskRegion, MaskRegion] | None:
     """The pixels of a box, clipped to the image, that lie before an object's own depth there, and those behind it.
 
     Args:
-        inverse: of the image (`inverse_depth`).
+        inverse: of the image (`inverse_depth`): the object's own depth comes from what is known, never from beside it.
+        closed: the same `without_gaps`.
         mask: the object's visible mask.
         ground: plane whose pixels never lie before anything that stands on it (`ground_plane`).
         box: (x, y, width, height).
@@ -116,7 +120,7 @@ def nearer_than(
     height, width = inverse.shape
     left, top = max(0, box[0]), max(0, box[1])
     right, bottom = min(width, box[0] + box[2]), min(height, box[1] + box[3])
-    there = inverse[top:bottom, left:right]
+    there = closed[top:bottom, left:right]
     columns, rows = np.arange(left, right), np.arange(top, bottom)[:, None]
     expected = np.clip(plane[0] * columns + plane[1] * rows + plane[2], low, high)
     margin = np.maximum(MARGIN * expected, DEVIATIONS * deviation)

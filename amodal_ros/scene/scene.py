@@ -14,7 +14,7 @@ import numpy as np
 
 from amodal_ros.scene import worth
 from amodal_ros.scene.answer import Completion, Instance, Source
-from amodal_ros.scene.depth import ground_plane, inverse_depth, nearer_than
+from amodal_ros.scene.depth import ground_plane, inverse_depth, nearer_than, without_gaps
 from amodal_ros.scene.hull import convex_hull
 from amodal_ros.scene.mask import MaskRegion
 from amodal_ros.scene.order import SLOPPY, Order
@@ -169,8 +169,17 @@ class Scene:
         """Positions of the masks that can be in front of thing i."""
         return tuple(np.flatnonzero(self.order.in_front[:, i]).tolist())
 
+    def hiding(self, i: int) -> list[MaskRegion]:
+        """Masks of what can be in front of thing i: of labelled neighbours, and of what depth shows to be nearer."""
+        if i not in self._in_front:
+            labelled = [(j, self.masks[j]) for j in self.in_front_of(i)]
+            nearer, behind = self._nearer(i)
+            hiding = [mask if j < len(self.things) else mask - behind for j, mask in labelled]
+            self._in_front[i] = [*hiding, nearer] if nearer.area else hiding
+        return self._in_front[i]
+
     def unoccluded(self, i: int) -> bool:
-        """Whether no labelled neighbour can be in front and the frame's edge is not reached: no model is needed."""
+        """Whether nothing that is known can be in front and the frame's edge is not reached: no model is needed."""
         if self.occluders not in ("instances", "depth") or self.masks[i].touches_edge(*self.shape):
             return False
         if self.order.in_front[:, i].any():
@@ -189,7 +198,7 @@ class Scene:
         mine = self.masks[i].window(*box)
         if self.occluders == "off":
             return MaskRegion(x, y, ~mine)
-        hiding = MaskRegion.union_of(mask.within(*box) for mask in self._hiding(i)).window(*box)
+        hiding = MaskRegion.union_of(mask.within(*box) for mask in self.hiding(i)).window(*box)
         unlabelled = ~self.labelled.window(*box)
         if self.occluders != "any":
             outside = ~self.inside(box)
@@ -199,7 +208,7 @@ class Scene:
     def bounded_hull(self, i: int) -> MaskRegion:
         """V + (hull(V) * F): the instant answer, and the floor that every completion is compared with."""
         mask = self.masks[i]
-        if self.occluders in ("instances", "depth") and not self._hiding(i):
+        if self.occluders in ("instances", "depth") and not self.hiding(i):
             return mask  # a hull does not leave the frame, and inside it nothing can hide
         hull = convex_hull(mask)
         hidden = hull & self.feasible(i, hull.box)
@@ -262,15 +271,6 @@ class Scene:
         """Which pixels of a box (x, y, width, height) lie inside the frame: bool (height, width)."""
         return _frame_window(self.shape, box)
 
-    def _hiding(self, i: int) -> list[MaskRegion]:
-        """What inside the frame can lie before thing i."""
-        if i not in self._in_front:
-            labelled = [(j, self.masks[j]) for j in self.in_front_of(i)]
-            nearer, behind = self._nearer(i)
-            hiding = [mask if j < len(self.things) else mask - behind for j, mask in labelled]
-            self._in_front[i] = [*hiding, nearer] if nearer.area else hiding
-        return self._in_front[i]
-
     def _nearer(self, i: int) -> tuple[MaskRegion, MaskRegion]:
         """Pixels of no thing that depth shows to lie before thing i, and those behind it; none without depth.
 
@@ -282,7 +282,7 @@ class Scene:
             x, y, width, height = self.masks[i].box
             reach = max(width, height)
             box = x - reach, y - reach, width + 2 * reach, height + 2 * reach
-            found = nearer_than(self._inverse, self.masks[i], self._ground, box)
+            found = nearer_than(self._inverse, self._closed, self.masks[i], self._ground, box)
             nearer, behind = found or (MaskRegion.empty(), MaskRegion.empty())
             self._depths[i] = (nearer - self._of_things).trim(), behind
         return self._depths[i]
@@ -291,6 +291,10 @@ class Scene:
     def _inverse(self) -> np.ndarray:
         assert self.depth is not None
         return inverse_depth(self.depth)
+
+    @cached_property
+    def _closed(self) -> np.ndarray:
+        return without_gaps(self._inverse)
 
     @cached_property
     def _ground(self) -> np.ndarray | None:
@@ -306,10 +310,10 @@ class Scene:
         Growing the occluders instead would open their whole outline to overfill.
         """
         grown = self.order.grown[i]
-        hiding = MaskRegion.union_of(mask.within(*_wider(grown.box)) for mask in self._hiding(i))
+        hiding = MaskRegion.union_of(mask.within(*_wider(grown.box)) for mask in self.hiding(i))
         seam = (grown & hiding.grow(SLOPPY)).trim().grow(SLOPPY)
         around = _wider(seam.box)
-        both = self.masks[i].within(*around) | MaskRegion.union_of(m.within(*around) for m in self._hiding(i))
+        both = self.masks[i].within(*around) | MaskRegion.union_of(m.within(*around) for m in self.hiding(i))
         return seam & both.grow(SLOPPY).grow(-SLOPPY)
 
 

@@ -33,7 +33,7 @@ def signs(scene: Scene, i: int, amodal: MaskRegion) -> np.ndarray:
     """What tells the worth of a geometric answer for thing i: float (len(SIGNS),)."""
     mask = scene.masks[i]
     ring = scene.order.grown[i] - mask
-    hiding = MaskRegion.union_of(scene.masks[j].within(*ring.box) for j in scene.in_front_of(i))
+    hiding = MaskRegion.union_of(mask.within(*ring.box) for mask in scene.hiding(i))
     return np.array(
         [
             1.0,
@@ -78,7 +78,7 @@ def reached(scene: Scene, i: int, amodal: MaskRegion, far: float, near: float) -
     size = math.sqrt(amodal.area)
     around = amodal.grow(math.ceil(max(far, near) * size))
     box = around.box
-    hiding = MaskRegion.union_of(scene.masks[j].within(*box) for j in scene.in_front_of(i)).window(*box)
+    hiding = MaskRegion.union_of(mask.within(*box) for mask in scene.hiding(i)).window(*box)
     inside = scene.inside(box)
     unlabelled = inside & ~scene.labelled.window(*box)
     in_far, in_near = (amodal.grow(math.ceil(reach * size)).window(*box) for reach in (far, near))
