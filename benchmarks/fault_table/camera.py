@@ -22,7 +22,7 @@ def main() -> None:
     rclpy.init()
     node = rclpy.create_node("camera")
     policy = ReliabilityPolicy.BEST_EFFORT if args.best_effort else ReliabilityPolicy.RELIABLE
-    qos = QoSProfile(depth=5, reliability=policy)
+    qos = QoSProfile(depth=10, reliability=policy)  # ROS's default, and most drivers'
     images, masks = (node.create_publisher(Image, topic, qos) for topic in ("/image", "/instance_mask"))
     rgb, labels = _scene(args.width, args.height)
     data = array("B", rgb.tobytes()), array("B", labels.tobytes())

@@ -81,7 +81,7 @@ def same_value() -> Seen:
 @row("C12", "pair_slop: 0 and device: 0")
 def numbers() -> Seen:
     said = []
-    for option, hint in (("pair_slop:=0", "0.0"), ("device:=0", "cuda:0")):
+    for option, hint in (("pair_slop:=0", "write 0.0"), ("device:=0", "write '0'")):
         with Robot() as robot:
             node = robot.start(option)
             line = node.says(option.split(":")[0], deadline=20)

@@ -213,6 +213,7 @@ class Robot:
         for k in range(round(seconds / 0.2)):
             self.send(WARM_UP + k * SECOND // 20)
             if self.wait(lambda: self.answers, 0.2):
+                time.sleep(1)  # what is on its way comes, so that counts begin even
                 self.wait_counted()
                 self.answers.clear()
                 return

@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def _tests(file: str, names: str, what: str) -> Seen:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"test/{file}", "-k", names]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"test/{file}", "-k", names]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     last = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else done.stderr[-100:]
     passed = re.search(r"(\d+) passed", last)
