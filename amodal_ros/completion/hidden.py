@@ -22,8 +22,8 @@ from amodal_ros.scene.worth import log_size
 
 #: The segmenter's opinion (a logit) counts up to here: beyond it is surer than it can be.
 SUREST = 5.0
-#: Distances from V (in units of the root of its area) below this are all the same.
-NEAREST = 0.02
+#: Distances from V (in units of the root of its area) below this are all the same: else every outline gets a rim.
+NEAREST = 0.1
 #: No pixel further from V than this (in the same units) is thought to be hidden.
 FARTHEST = 3.0
 
@@ -131,6 +131,12 @@ def overlap(view: View, hidden: np.ndarray, answer: np.ndarray) -> float:
     seen = float(np.count_nonzero(view.visible))
     right, missed = float(hidden[added].sum()), float(hidden[~added].sum())
     return (seen + right) / (seen + np.count_nonzero(added) + missed)
+
+
+def leaned(hidden: np.ndarray, lean: float) -> np.ndarray:
+    """Probabilities with `lean` added to the log-odds of all that are not 0; float32 (r, r)."""
+    odds = hidden / np.maximum(1e-6, 1.0 - hidden) * math.exp(lean)
+    return (odds / (1.0 + odds)).astype(np.float32)
 
 
 #: What tells the IoU that an answer can expect, in the order of `answer_signs`.

@@ -9,13 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from amodal_ros.completion.crop import ObjectCrop
-from amodal_ros.completion.hidden import View, answer_signs, expected_iou, hidden_probability, overlap
+from amodal_ros.completion.hidden import View, answer_signs, expected_iou, hidden_probability, leaned, overlap
 from amodal_ros.completion.settings import Judgement
 from amodal_ros.scene import MaskRegion, Scene
 from amodal_ros.scene.order import entry
 
+#: What an answer leans to, as log-odds on every pixel when candidates are compared. Where anything may hide an object
+#: most of what is hidden has no label and the signs are weak: leaning to the hidden side costs whole objects little and
+#: gives occluded ones more. Where occluders are labelled the signs are strong and a lean to what is seen is right.
+LEAN = {"instances": -0.4, "any": 0.4}
 #: Pixels that are hidden with more than this probability are a candidate.
-LIKELY = (0.25, 0.35, 0.5)
+LIKELY = (0.25, 0.35, 0.5, 0.65)
 
 
 def best_candidate(
@@ -83,9 +87,10 @@ def judged(scene: Scene, i: int, crop: ObjectCrop, logits: np.ndarray, judgement
         for threshold in LIKELY:
             shape = admissible(crop.region(hidden - threshold), scene, i, judgement)
             candidates[f"likely {threshold}"] = shape
-    shares = {kind: overlap(view, hidden, crop.mask(shape)) for kind, shape in candidates.items()}
-    kind = max(shares, key=lambda k: shares[k])
-    told = answer_signs(scene, i, view, logits, hidden, shares[kind])
+    cells = {kind: crop.mask(shape) for kind, shape in candidates.items()}
+    leaning = leaned(hidden, LEAN["any" if scene.occluders in ("any", "off") else "instances"])
+    kind = max(cells, key=lambda k: overlap(view, leaning, cells[k]))
+    told = answer_signs(scene, i, view, logits, hidden, overlap(view, hidden, cells[kind]))
     return Verdict(candidates[kind], kind.split()[0], expected_iou(told), told, scene, crop, logits, view, hidden)
 
 

@@ -17,7 +17,8 @@ class Folder(Dataset):
     """A folder of case folders (or one case folder), each with one image and PNG masks (`io.read_mask`).
 
     Optional beside them: ``occluder.png``, a thing that is labelled but not to be completed, and ``meta.json`` with
-    ``image_id`` (cases with one image id share their source objects) and ``instances`` of ``{index, name}``.
+    ``image_id`` (cases with one image id share their source objects) and ``instances`` of ``{index, name, use}``. An
+    instance with ``"use": false`` is context: it can hide others and is not completed; it needs no amodal mask.
 
     Raises:
         DatasetError: there is no case below `root`.
@@ -28,7 +29,7 @@ class Folder(Dataset):
     def __init__(self, root: Path | str, skip_bad: bool = False) -> None:
         super().__init__(skip_bad)
         self.root = Path(root)
-        self.protocol = "every instance of every case folder"
+        self.protocol = "every instance of every case folder, but for those that meta.json takes as context"
         if not self.frames:
             raise DatasetError(self.name, self.root, "expected case folders with image.* and inst_XX_modal.png")
 
@@ -50,11 +51,15 @@ class Folder(Dataset):
         meta = json.loads((case / "meta.json").read_text()) if (case / "meta.json").is_file() else {}
         shape = image_shape(images[0])
         names = {str(entry["index"]).zfill(2): entry.get("name", "") for entry in meta.get("instances", ())}
-        objects = []
+        unused = {str(entry["index"]).zfill(2) for entry in meta.get("instances", ()) if entry.get("use") is False}
+        objects, context = [], []
         for modal in sorted(case.glob("inst_*_modal.png"), key=natural):
             index = modal.name.removeprefix("inst_").removesuffix("_modal.png")
             with self.bad_data(case, index):
                 visible = _read_mask(modal, shape)
+                if index.zfill(2) in unused:
+                    context.append(visible)
+                    continue
                 amodal = _read_mask(case / f"inst_{index}_amodal.png", shape)
                 if not amodal:
                     raise ValueError("empty amodal mask")
@@ -62,8 +67,9 @@ class Folder(Dataset):
                 source = f"{meta.get('image_id', frame_id)}/{index}"
                 objects.append(DatasetObject(index, visible, amodal, rate, names.get(index.zfill(2), ""), source))
         occluder = case / "occluder.png"
-        context = (_read_mask(occluder, shape),) if occluder.is_file() else ()
-        return Sample(frame_id, shape, tuple(objects), self.image_reader(images[0], shape), context)
+        if occluder.is_file():
+            context.append(_read_mask(occluder, shape))
+        return Sample(frame_id, shape, tuple(objects), self.image_reader(images[0], shape), tuple(context))
 
 
 def _read_mask(path: Path, shape: tuple[int, int]) -> MaskRegion:
