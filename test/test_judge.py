@@ -69,7 +69,7 @@ def test_in_live_the_order_accumulates_and_fades():
         evidence.append(pairs.told(scene.replace(stamp=k)).order.evidence[1, 0])
     assert 0 < MARGIN < evidence[0] < evidence[-1] < ENTRY_WEIGHT
     assert pairs.told(scene.replace(stamp=4)).in_front_of(1) == ()
-    later = pairs.told(scene.replace(stamp=int(2.5 * FADE * SECOND)))
+    later = pairs.told(scene.replace(stamp=int(3 * FADE * SECOND)))
     assert later.order.evidence[1, 0] < MARGIN and later.in_front_of(1) == (0,)
     pairs.forget(10 * int(FADE * SECOND))
     assert len(pairs) == 0

@@ -24,15 +24,9 @@ def weights(name: str, signs: tuple[str, ...]) -> np.ndarray:
     return np.array([known[sign] for sign in signs])
 
 
-@cache
-def constant(name: str) -> float:
-    """One number."""
-    return float(_read()["constants"][name])
-
-
 def forget() -> None:
     """Reads the file again when it is next asked for."""
-    for cached in (weights, constant, _read):
+    for cached in (weights, _read):
         cached.cache_clear()
 
 
