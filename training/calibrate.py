@@ -187,9 +187,9 @@ def fit_worth(examples: Sequence[Example]) -> np.ndarray:
 
 
 def held(examples: Sequence[Example]) -> tuple[float, float]:
-    """How much of an object's hidden pixels `possible` holds, and its area in units of the object's, means over objects.
+    """How much of an object's hidden pixels `possible` holds (mean), and its area in units of the object's (median).
 
-    The first over objects of which more than 2 % is hidden or outside the frame.
+    The first of objects of which more than 2 % is hidden or outside the frame.
     """
     shares, areas = [], []
     for e in examples:
