@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 SMALLEST, LARGEST = 100, 20_000
 
 #: How far `possible` reaches beyond the answer, in units of its size (the root of its area): where something labelled
-#: can hide the object, and where nothing is labelled. On photographs with amodal truth it holds 96 to 100 % of an object's
-#: hidden pixels with these (docs/benchmarks.md).
+#: can hide the object, and where nothing is labelled. On photographs with amodal truth it then holds 96 to 100 % of an
+#: object's hidden pixels (docs/benchmarks.md).
 FAR, NEAR = 0.9, 0.5
 
 SIGNS = (
