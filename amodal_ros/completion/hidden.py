@@ -1,9 +1,9 @@
 """How probable it is, pixel by pixel, that an object goes on behind something: several signs weighed into one figure.
 
 A segmenter is sure of what it sees in a painted picture, and the picture may be wrong. So its opinion is one sign
-beside those of the masks: where the hull would close, what can hide the pixel, how sure the order is, how far it is
-from what is seen. The weights are those of a logistic regression on objects whose truth is known, synthetic and pasted
-ones (``python -m training.calibrate``); no amodal label of a benchmark goes in.
+beside those of the masks: where the hull would close, what can hide the pixel, how far it is from what is seen. The
+weights are those of a logistic regression on objects whose truth is known, synthetic and pasted ones
+(``python -m training.calibrate``); no amodal label of a benchmark goes in.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ SIGNS = (
     "labelled",  # a labelled thing that can be in front covers it
     "labelled in hull",
     "opinion where labelled",
-    "order",  # evidence that this thing is in front
     "outside",  # of the frame
     "log distance",  # from V
 )
@@ -44,7 +43,7 @@ SIGNS = (
 
 @dataclass(frozen=True)
 class View:
-    """What is known around one object, in crop pixels: arrays (r, r), bool but for `evidence`.
+    """What is known around one object, in crop pixels: bool arrays (r, r).
 
     Attributes:
         visible: V.
@@ -52,7 +51,6 @@ class View:
         hull: the convex hull of V.
         labelled: a labelled thing that can be in front of it.
         outside: what lies outside the frame.
-        evidence: float32, how much speaks for that thing in front (`scene.order`), 0 where none is.
     """
 
     visible: np.ndarray
@@ -60,21 +58,17 @@ class View:
     hull: np.ndarray
     labelled: np.ndarray
     outside: np.ndarray
-    evidence: np.ndarray
 
     @classmethod
     def of(cls, scene: Scene, i: int, crop: ObjectCrop) -> View:
         """Of thing i of a scene."""
         mask = scene.masks[i]
         visible = crop.mask(mask)
-        evidence, labelled = np.zeros(visible.shape, np.float32), np.zeros(visible.shape, bool)
-        for j in scene.in_front_of(i):
-            here = crop.mask(scene.masks[j].within(*crop.box))
-            labelled |= here
-            evidence[here] = scene.order.evidence[j, i]
+        hiding = MaskRegion.union_of(scene.masks[j].within(*crop.box) for j in scene.in_front_of(i))
+        labelled = crop.mask(hiding)
         outside = crop.mask(MaskRegion(*crop.box[:2], ~scene.inside(crop.box)))
         feasible = crop.mask(scene.feasible(i, crop.box)) & ~visible
-        return cls(visible, feasible, crop.mask(convex_hull(mask)), labelled, outside, evidence)
+        return cls(visible, feasible, crop.mask(convex_hull(mask)), labelled, outside)
 
     @cached_property
     def open(self) -> np.ndarray:
@@ -105,7 +99,6 @@ def signs(view: View, logits: np.ndarray) -> np.ndarray:
         labelled,
         labelled * hull,
         opinion * labelled,
-        view.evidence[at],
         view.outside[at].astype(float),
         np.log(NEAREST + view.distance[at]),
     )
