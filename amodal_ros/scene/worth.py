@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 from amodal_ros.scene.calibration import sigmoid, weights
@@ -23,6 +24,8 @@ SMALLEST, LARGEST = 100, 20_000
 #: can hide the object, and where nothing is labelled. On photographs with amodal truth it then holds 96 to 100 % of an
 #: object's hidden pixels (docs/benchmarks.md).
 FAR, NEAR = 0.9, 0.5
+#: Where an object can be is told on a grid of so many cells along its size: it is for safety, and asked of every one.
+CELLS = 24
 
 SIGNS = (
     "constant",
@@ -78,11 +81,34 @@ def reached(scene: Scene, i: int, amodal: MaskRegion, far: float, near: float) -
     Args:
         far, near: reach of the first and of the second, in units of the guess's size (the root of its area).
     """
-    size = math.sqrt(amodal.area)
-    around = amodal.grow(math.ceil(max(far, near) * size))
-    box = around.box
-    hiding = MaskRegion.union_of(mask.within(*box) for mask in scene.hiding(i)).window(*box)
+    size, hiders = math.sqrt(amodal.area), scene.hiding(i)
+    box = _wider(amodal.box, far * size)
     inside = scene.inside(box)
+    if not hiders and inside.all():  # nothing labelled can hide it: the shorter reach is all there is
+        far, box = near, _wider(amodal.box, near * size)
+        inside = scene.inside(box)
+    hiding = MaskRegion.union_of(mask.within(*box) for mask in hiders).window(*box)
     unlabelled = inside & ~scene.labelled.window(*box)
-    in_far, in_near = (amodal.grow(math.ceil(reach * size)).window(*box) for reach in (far, near))
+    distance = _distance(amodal, box, size)
+    in_far, in_near = distance <= far * size, distance <= near * size
     return MaskRegion(*box[:2], in_far & (hiding | ~inside)), MaskRegion(*box[:2], in_near & unlabelled)
+
+
+def _wider(box: tuple[int, int, int, int], reach: float) -> tuple[int, int, int, int]:
+    x, y, width, height = box
+    r = math.ceil(reach)
+    return x - r, y - r, width + 2 * r, height + 2 * r
+
+
+def _distance(mask: MaskRegion, box: tuple[int, int, int, int], size: float) -> np.ndarray:
+    """Pixels from a mask, float32 (height, width) of a box; on a grid of `CELLS` over the mask, rounded down."""
+    x, y, width, height = box
+    cell = max(1, int(size / CELLS))
+    columns, rows = -(-width // cell), -(-height // cell)
+    bits = mask.window(x, y, columns * cell, rows * cell).view(np.uint8)
+    if cell > 1:  # a cell with any pixel of the mask counts: the distance is never too large
+        bits = cv2.resize(255 * bits, (columns, rows), interpolation=cv2.INTER_AREA)
+    distance = cv2.distanceTransform((bits == 0).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) * cell
+    if cell > 1:
+        distance = cv2.resize(distance, (columns * cell, rows * cell), interpolation=cv2.INTER_NEAREST)
+    return distance[:height, :width]
