@@ -46,7 +46,7 @@ test-ros: build
 	  test/test_node_process.py test/test_node_streams.py test/test_bags_play.py
 
 demo: build
-	cd $(BUILD) && $(THREADS) ../env python -m amodal_ros.bags.demo --out $(CURDIR)/demo
+	cd $(BUILD) && $(THREADS) ../env python -m amodal_ros.lab.bags.demo --out $(CURDIR)/demo
 
 clean:
 	rm -rf .venv .venv-jazzy build build-jazzy demo

@@ -8,14 +8,14 @@ import sys
 
 #: command -> (module with ``add_arguments(parser)`` and ``run(args) -> int``, one line for ``amodal --help``)
 COMMANDS = {
-    "complete": ("amodal_ros.completion.cli", "amodal masks for the objects of one image"),
-    "evaluate": ("amodal_ros.evaluation.cli", "measure a model on streets, a folder or a data set"),
-    "tables": ("amodal_ros.evaluation.tables_cli", "tables and figures from evaluation runs"),
-    "datasets": ("amodal_ros.datasets.cli", "check a data set on disk"),
-    "bag": ("amodal_ros.bags.cli", "make, play and score rosbags"),
+    "complete": ("amodal_ros.commands.complete", "amodal masks for the objects of one image"),
+    "evaluate": ("amodal_ros.lab.evaluation.cli", "measure a model on streets, a folder or a data set"),
+    "tables": ("amodal_ros.lab.evaluation.tables_cli", "tables and figures from evaluation runs"),
+    "datasets": ("amodal_ros.lab.datasets.cli", "check a data set on disk"),
+    "bag": ("amodal_ros.lab.bags.cli", "make, play and score rosbags"),
     "lifecycle": ("amodal_ros.node.cli", "state and transitions of a running node, as ros2 lifecycle (needs ROS 2)"),
-    "models": ("amodal_ros.models.cli", "list, check, download and export models"),
-    "bench": ("amodal_ros.models.bench", "seconds per object and peak memory of a model"),
+    "models": ("amodal_ros.commands.models", "list, check, download and export models"),
+    "bench": ("amodal_ros.lab.bench.cli", "seconds per object and peak memory of a model"),
 }
 
 

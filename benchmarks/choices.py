@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from amodal_ros.completion import AmodalPipeline
-from amodal_ros.datasets.streets import TRAIN_SEEDS, StreetFrame, StreetObject, scene
+from amodal_ros.lab.datasets.streets import TRAIN_SEEDS, StreetFrame, StreetObject, scene
 from amodal_ros.scene import MaskRegion, Scene, convex_hull
 
 ROWS: dict[str, dict[str, Any]] = {

@@ -18,11 +18,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from amodal_ros.datasets import streets
-from amodal_ros.datasets.kins import Kins
-from amodal_ros.evaluation.baselines import BASELINES, Case
-from amodal_ros.evaluation.ours import Ours
-from amodal_ros.evaluation.runs import RunFolder, Selection, evaluate
+from amodal_ros.lab.datasets import streets
+from amodal_ros.lab.datasets.kins import Kins
+from amodal_ros.lab.evaluation.baselines import BASELINES, Case
+from amodal_ros.lab.evaluation.ours import Ours
+from amodal_ros.lab.evaluation.runs import RunFolder, Selection, evaluate
 from amodal_ros.scene.mask import MaskRegion
 
 

@@ -12,8 +12,8 @@ import torch
 
 from amodal_ros.completion.device import choose_device, choose_dtype, peak_bytes
 from amodal_ros.completion.sampler import guided_prediction
+from amodal_ros.lab.bench.random_weights import random_pipeline
 from amodal_ros.models import load_profile
-from amodal_ros.models.random_weights import random_pipeline
 
 
 def main() -> None:

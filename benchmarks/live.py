@@ -21,8 +21,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from amodal_ros.datasets.streets import TEST_SEEDS, StreetFrame, sequence
-from amodal_ros.evaluation.metrics import Record, overlap, summarise
+from amodal_ros.lab.datasets.streets import TEST_SEEDS, StreetFrame, sequence
+from amodal_ros.lab.evaluation.metrics import Record, overlap, summarise
 from amodal_ros.live.motion import Similarity
 from amodal_ros.live.plain import PlainAnswerer
 from amodal_ros.live.session import LiveSession

@@ -20,7 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from amodal_ros.datasets.streets import TEST_SEEDS, StreetFrame, sequence
+from amodal_ros.lab.datasets.streets import TEST_SEEDS, StreetFrame, sequence
 from amodal_ros.live.session import LiveSession
 from amodal_ros.scene import Completion, Instance, MaskRegion, Scene, Source
 

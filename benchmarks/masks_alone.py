@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from amodal_ros.datasets import streets
-from amodal_ros.datasets.coco_a import CocoA
-from amodal_ros.datasets.folder import Folder
+from amodal_ros.lab.datasets import streets
+from amodal_ros.lab.datasets.coco_a import CocoA
+from amodal_ros.lab.datasets.folder import Folder
 from amodal_ros.scene import MaskRegion, Scene, convex_hull
 
 BINS = {

@@ -25,9 +25,9 @@ from std_msgs.msg import Header
 
 from amodal_ros.live.plain import PlainAnswerer
 from amodal_ros.msg import AmodalInstanceArray
-from amodal_ros.node.frames import scene_of
-from amodal_ros.node.intake import Intake
-from amodal_ros.node.messages import instances_message
+from amodal_ros.node.outgoing import instances_message
+from amodal_ros.stream.frames import scene_of
+from amodal_ros.stream.intake import Intake
 
 WIDTH, HEIGHT = 1242, 375
 

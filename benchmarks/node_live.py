@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from amodal_ros.bags.demo import ANSWERS, DRIVE
-from amodal_ros.bags.replay import ANSWERS_TOPIC, DIAGNOSTICS_TOPIC, Topics
-from amodal_ros.bags.report import Run
+from amodal_ros.lab.bags.demo import ANSWERS, DRIVE
+from amodal_ros.lab.bags.replay import ANSWERS_TOPIC, DIAGNOSTICS_TOPIC, Topics
+from amodal_ros.lab.bags.summary import Run
 
 #: The node's parameters by run; the first makes the drive.
 RUNS = {"live": (), "worker off": ("--param", "live_budget:=0.0")}
@@ -33,7 +33,7 @@ def main() -> None:
         folder = args.out / name.replace(" ", "_")
         source = ("--bag", drive) if runs else ("--seconds", args.seconds, "--objects", args.objects)
         if not (folder / "summary.json").exists():
-            command = [sys.executable, "-m", "amodal_ros.bags.demo", "--out", folder, "--model", args.model]
+            command = [sys.executable, "-m", "amodal_ros.lab.bags.demo", "--out", folder, "--model", args.model]
             subprocess.run([*map(str, (*command, *source, *options))], check=True)
         runs[name] = _figures(folder, drive)
         print(f"{name:12} {json.dumps(runs[name]['latency_ms'])}", flush=True)

@@ -14,7 +14,7 @@ import numpy as np
 
 from amodal_ros.completion import AmodalPipeline
 from amodal_ros.completion.trace import draw_trace
-from amodal_ros.datasets.streets import test_frames
+from amodal_ros.lab.datasets.streets import test_frames
 from amodal_ros.scene import Answer, Completion, MaskRegion, Source
 from amodal_ros.scene.overlay import draw_overlay
 

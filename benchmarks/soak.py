@@ -28,8 +28,8 @@ from fault_table.table import machine
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
-from amodal_ros.bags.files import BagReader
-from amodal_ros.bags.make import IMAGE_TOPIC, LABELS_TOPIC
+from amodal_ros.lab.bags.files import BagReader
+from amodal_ros.lab.bags.make import IMAGE_TOPIC, LABELS_TOPIC
 from amodal_ros.messages import nanoseconds
 
 MEMORY_PERIOD = 50  # frames between two looks at the node's memory

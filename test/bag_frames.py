@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from amodal_ros.bags.make import BagFrame, Truth
+from amodal_ros.lab.bags.make import BagFrame, Truth
 from amodal_ros.scene import MaskRegion
 
 HEIGHT, WIDTH = 24, 40

@@ -25,9 +25,9 @@ from sensor_msgs.msg import Image
 
 from amodal_ros.live.plain import PlainAnswerer
 from amodal_ros.msg import AmodalInstanceArray
-from amodal_ros.node.answerers import Loaded
 from amodal_ros.node.executor import NodeExecutor
 from amodal_ros.node.node import AmodalNode
+from amodal_ros.stream.answerers import Loaded
 
 DEADLINE = 20.0  # seconds for anything to happen on a busy machine
 HEIGHT, WIDTH = 24, 32
@@ -219,7 +219,7 @@ def peer_of(node: Node, **options):
 
 
 @contextmanager
-def graph(answerer: object = None, prepare: object = None, active: bool = True, peer: dict | None = None, **parameters):
+def graph(answerer: object = None, load: object = None, active: bool = True, peer: dict | None = None, **parameters):
     """A running node and its peer, connected. Yields (node, peer).
 
     Args:
@@ -233,9 +233,9 @@ def graph(answerer: object = None, prepare: object = None, active: bool = True, 
     overrides = [Parameter(name, value=value) for name, value in parameters.items()]
     context = rclpy.Context()
     rclpy.init(context=context)
-    options = {"prepare": lambda settings, current: lambda: Loaded(answerer)} if answerer else {}
-    if prepare:
-        options["prepare"] = prepare
+    options = {"load": lambda parameters: Loaded(answerer)} if answerer else {}
+    if load:
+        options["load"] = load
     try:
         node = AmodalNode(**options, context=context, parameter_overrides=overrides)
         executor = NodeExecutor(slow=node.slow, context=context)

@@ -14,7 +14,7 @@ from amodal_ros.completion.backends import backend_class
 from amodal_ros.completion.backends.flux import pack, unpack
 from amodal_ros.completion.backends.schedules import FlowSchedule
 from amodal_ros.completion.sampler import inpaint
-from amodal_ros.models.plain import plain_call
+from amodal_ros.lab.bench.diffusers_call import plain_call
 from amodal_ros.scene import Source
 
 CPU = torch.device("cpu")

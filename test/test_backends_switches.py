@@ -19,8 +19,8 @@ from safetensors.torch import save_file
 
 from amodal_ros.completion import AmodalPipeline, ModelError
 from amodal_ros.completion.device import choose_device, choose_dtype, is_out_of_memory
-from amodal_ros.completion.switches import Switches
 from amodal_ros.scene import Source
+from amodal_ros.settings.switches import Switches
 
 QUICK = {"steps": 2, "answer": "completion"}
 CPU = torch.device("cpu")

@@ -17,11 +17,11 @@ from dataset_fixtures import kins
 pytest.importorskip("rclpy")
 
 from amodal_ros import cli
-from amodal_ros.bags import messages
-from amodal_ros.bags.files import BagReader, BagWriter
-from amodal_ros.bags.make import IMAGE_TOPIC, LABELS_TOPIC, write_frames
-from amodal_ros.bags.report import Run, summarise, table
-from amodal_ros.bags.score import score
+from amodal_ros.lab.bags import messages
+from amodal_ros.lab.bags.files import BagReader, BagWriter
+from amodal_ros.lab.bags.make import IMAGE_TOPIC, LABELS_TOPIC, write_frames
+from amodal_ros.lab.bags.score import score
+from amodal_ros.lab.bags.summary import Run, summarise, table
 from amodal_ros.scene import Answer, Completion, Instance, MaskRegion, Source
 
 KEYS = {
@@ -33,7 +33,7 @@ KEYS = {
 
 
 def demo(*options: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "amodal_ros.bags.demo", "--model", "geometric", *map(str, options)]
+    command = [sys.executable, "-m", "amodal_ros.lab.bags.demo", "--model", "geometric", *map(str, options)]
     return subprocess.run(command, capture_output=True, text=True, timeout=240)
 
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from amodal_ros.bags import messages
-from amodal_ros.bags.files import BagError, BagReader, BagWriter
-from amodal_ros.bags.make import (
+from amodal_ros.lab.bags import messages
+from amodal_ros.lab.bags.files import BagError, BagReader, BagWriter
+from amodal_ros.lab.bags.make import (
     CAMERA_TOPIC,
     COMPRESSED_TOPIC,
     IMAGE_TOPIC,
@@ -24,8 +24,8 @@ from amodal_ros.bags.make import (
     write_frames,
 )
 from amodal_ros.messages import nanoseconds
-from amodal_ros.node.images import labels_of, rgb_of
 from amodal_ros.scene import Answer, Completion, Instance, MaskRegion, Source
+from amodal_ros.stream.images import labels_of, rgb_of
 
 STORAGES = ("mcap", "sqlite3")
 TYPES = {

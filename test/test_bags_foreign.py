@@ -13,9 +13,9 @@ import zstandard
 from bag_frames import scene
 from mcap.writer import CompressionType
 
-from amodal_ros.bags import messages
-from amodal_ros.bags.files import BagError, BagReader, BagWriter
-from amodal_ros.bags.make import IMAGE_TOPIC, LABELS_TOPIC, START, TRUTH_TOPIC, write_frames
+from amodal_ros.lab.bags import messages
+from amodal_ros.lab.bags.files import BagError, BagReader, BagWriter
+from amodal_ros.lab.bags.make import IMAGE_TOPIC, LABELS_TOPIC, START, TRUTH_TOPIC, write_frames
 
 STORAGES = {"mcap": "mcap", "sqlite3": "db3"}
 STRING, NUMBER = "std_msgs/msg/String", "std_msgs/msg/Int64"

@@ -14,17 +14,17 @@ from dataset_fixtures import case_folder, kins
 from PIL import Image
 
 from amodal_ros import cli
-from amodal_ros.bags.files import BagError, BagReader
-from amodal_ros.bags.make import (
+from amodal_ros.lab.bags.files import BagError, BagReader
+from amodal_ros.lab.bags.make import (
     CAMERA_TOPIC,
     IMAGE_TOPIC,
     LABELS_TOPIC,
     TRUTH_TOPIC,
     write_frames,
 )
-from amodal_ros.bags.messages import answers_of
-from amodal_ros.bags.sources import folder_frames, streets_frames
-from amodal_ros.node.images import labels_of, rgb_of
+from amodal_ros.lab.bags.sources import folder_frames, streets_frames
+from amodal_ros.lab.bags.typed import answers_of
+from amodal_ros.stream.images import labels_of, rgb_of
 
 CAMVID = Path(__file__).resolve().parents[2] / "shared" / "data" / "camvid_val"
 

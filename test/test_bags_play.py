@@ -20,13 +20,13 @@ from rclpy.node import Node  # noqa: E402
 from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 
-from amodal_ros.bags.files import BagError, BagReader, BagWriter  # noqa: E402
-from amodal_ros.bags.make import CAMERA_TOPIC, IMAGE_TOPIC, LABELS_TOPIC, START, TRUTH_TOPIC, write_frames  # noqa: E402
-from amodal_ros.bags.messages import typestore  # noqa: E402
-from amodal_ros.bags.play import play  # noqa: E402
-from amodal_ros.bags.record import Recorder  # noqa: E402
+from amodal_ros.lab.bags.files import BagError, BagReader, BagWriter  # noqa: E402
+from amodal_ros.lab.bags.make import CAMERA_TOPIC, IMAGE_TOPIC, LABELS_TOPIC, START, TRUTH_TOPIC, write_frames  # noqa: E402
+from amodal_ros.lab.bags.play import play  # noqa: E402
+from amodal_ros.lab.bags.record import Recorder  # noqa: E402
+from amodal_ros.lab.bags.typed import typestore  # noqa: E402
 from amodal_ros.messages import nanoseconds  # noqa: E402
-from amodal_ros.node.images import rgb_of  # noqa: E402
+from amodal_ros.stream.images import rgb_of  # noqa: E402
 
 DEADLINE = 30.0  # seconds for anything to happen on a busy machine
 COUNT = 6
@@ -183,7 +183,7 @@ def test_refusals(bag, tmp_path):
 
 
 def test_nobody_listens(bag, monkeypatch):
-    monkeypatch.setattr("amodal_ros.bags.play.SUBSCRIBER_DEADLINE", 0.2)
+    monkeypatch.setattr("amodal_ros.lab.bags.play.SUBSCRIBER_DEADLINE", 0.2)
     with pytest.raises(BagError, match=f"no subscriber within 0.2 s on {IMAGE_TOPIC}"):
         play(bag, wait_for=[IMAGE_TOPIC])
 

@@ -10,10 +10,10 @@ import pytest
 from bag_frames import BOARD, HEIGHT, POST, WIDTH, scene
 
 from amodal_ros import cli
-from amodal_ros.bags import messages
-from amodal_ros.bags.files import BagError, BagReader, BagWriter
-from amodal_ros.bags.make import START, TRUTH_TOPIC, write_frames
-from amodal_ros.bags.score import score
+from amodal_ros.lab.bags import messages
+from amodal_ros.lab.bags.files import BagError, BagReader, BagWriter
+from amodal_ros.lab.bags.make import START, TRUTH_TOPIC, write_frames
+from amodal_ros.lab.bags.score import score
 from amodal_ros.scene import Answer, Completion, Instance, MaskRegion, Source
 
 SHAPE = (HEIGHT, WIDTH)

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from amodal_ros.completion.area import hull_area, inpainting_area, latent_area
 from amodal_ros.completion.backends.schedules import DiffusionSchedule
 from amodal_ros.completion.condition import background_pixels, condition_image, object_pixels
-from amodal_ros.completion.readings import Black, Contrast, Equation, Histogram, Start
 from amodal_ros.completion.sampler import leak, leakage_strength, mask_guidance
-from amodal_ros.completion.settings import Settings
+from amodal_ros.settings.method import Settings
+from amodal_ros.settings.readings import Black, Contrast, Equation, Histogram, Start
 
 BETAS = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, steps_offset=1)
 

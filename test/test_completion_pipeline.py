@@ -13,10 +13,10 @@ from builders import RESOLUTION, save_sam, save_stable_diffusion, scene_of_two
 from amodal_ros.completion import TABLE_2, AmodalPipeline, Interrupted, ModelError, Settings
 from amodal_ros.completion.crop import ObjectCrop
 from amodal_ros.completion.points import draw_points
-from amodal_ros.completion.readings import Equation, Histogram, Real, Soft
-from amodal_ros.completion.settings import Judgement, Points, Sampling, WholeImage, preset
 from amodal_ros.completion.trace import draw_trace
 from amodal_ros.scene import MaskRegion, Scene, Source, convex_hull
+from amodal_ros.settings.method import Judgement, Points, Sampling, WholeImage, preset
+from amodal_ros.settings.readings import Equation, Histogram, Real, Soft
 
 READINGS = ("equation", "soft", "start", "anchored", "anchored_real")
 #: What the shipped model is set to, but quick: the masks around an object count.

@@ -26,13 +26,13 @@ from dataset_fixtures import (
 )
 from PIL import Image
 
-from amodal_ros.datasets.base import DatasetError
-from amodal_ros.datasets.coco_a import BsdsA, CocoA
-from amodal_ros.datasets.coco_masks import from_polygons, from_rle
-from amodal_ros.datasets.fishbowl import FishBowl
-from amodal_ros.datasets.folder import Folder
-from amodal_ros.datasets.kins import Kins
-from amodal_ros.datasets.sailvos import SailVos
+from amodal_ros.lab.datasets.base import DatasetError
+from amodal_ros.lab.datasets.coco_a import BsdsA, CocoA
+from amodal_ros.lab.datasets.coco_masks import from_polygons, from_rle
+from amodal_ros.lab.datasets.fishbowl import FishBowl
+from amodal_ros.lab.datasets.folder import Folder
+from amodal_ros.lab.datasets.kins import Kins
+from amodal_ros.lab.datasets.sailvos import SailVos
 from amodal_ros.scene import MaskRegion
 
 SHAPE = (HEIGHT, WIDTH)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amodal_ros.evaluation.metrics import BINS, Record, bootstrap_means, interval, overlap, summarise
+from amodal_ros.lab.evaluation.metrics import BINS, Record, bootstrap_means, interval, overlap, summarise
 from amodal_ros.scene import MaskRegion
 
 

@@ -16,9 +16,9 @@ from builders import save_sam, save_stable_diffusion
 from dataset_fixtures import HEIGHT, WIDTH, annotation, case_folder, coco_a, region
 
 from amodal_ros.cli import main
-from amodal_ros.datasets.coco_a import CocoA
-from amodal_ros.evaluation.metrics import BINS, overlap
-from amodal_ros.evaluation.runs import decode, encode
+from amodal_ros.lab.datasets.coco_a import CocoA
+from amodal_ros.lab.evaluation.metrics import BINS, overlap
+from amodal_ros.lab.evaluation.runs import decode, encode
 from amodal_ros.scene import MaskRegion
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -81,20 +81,20 @@ def test_the_model_gets_the_neediest_first_and_never_the_unoccluded():
 
 def test_the_budget_leaves_the_rest_to_geometry():
     frame, model = street(), Model(seconds=0.6)
-    answers = PlainAnswerer(model, frame_budget=lambda: 0.5).answer(frame)
+    answers = PlainAnswerer(model, frame_budget=0.5).answer(frame)
     assert [len(batch) for batch in model.asked] == [1]  # a batch that has begun is brought to its end
     assert sources(answers)[5] is Source.INFERRED and sources(answers)[3] is Source.GEOMETRIC
 
 
 def test_no_budget_no_model():
     model = Model()
-    assert Source.INFERRED not in sources(PlainAnswerer(model, frame_budget=lambda: 0.0).answer(street())).values()
+    assert Source.INFERRED not in sources(PlainAnswerer(model, frame_budget=0.0).answer(street())).values()
     assert model.asked == []
 
 
 def test_later_batches_are_as_large_as_the_time_allows():
     model = Model(seconds=0.001)
-    answerer = PlainAnswerer(model, frame_budget=lambda: 60.0)
+    answerer = PlainAnswerer(model, frame_budget=60.0)
     answerer.answer(street())
     model.asked.clear()
     answerer.answer(street())

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from live_scenes import HEIGHT, WIDTH, Broken, Oracle, Thing, edited, film, parked, passing, standing
 
-from amodal_ros.live.schedule import Schedule
+from amodal_ros.live.priority import Priority
 from amodal_ros.live.session import LiveSession
 from amodal_ros.live.tracks import Tracks
 from amodal_ros.scene import Instance, MaskRegion, Scene, Source
@@ -278,14 +278,14 @@ def test_a_class_can_weigh_more_or_never_take_the_model():
     classes = {1: "dog", 3: "tree"}
     shots = edited(shots, lambda k, i: replace(i, class_id=classes.get(i.id, "car")))
     pipeline = Oracle(shots)
-    LiveSession(pipeline, in_line=100, schedule=Schedule(class_weights={"dog": 100.0, "tree": 0.0})).answer(shots[0][0])
+    LiveSession(pipeline, in_line=100, priority=Priority(class_weights={"dog": 100.0, "tree": 0.0})).answer(shots[0][0])
     assert pipeline.asked[0] == 1 and 3 not in pipeline.asked
 
 
 def test_small_and_unhidden_objects_never_take_the_model():
     shots = passing()
     pipeline = Oracle(shots)
-    session = LiveSession(pipeline, in_line=10, schedule=Schedule(min_area=400))
+    session = LiveSession(pipeline, in_line=10, priority=Priority(min_area=400))
     for frame, _ in shots:
         before = len(pipeline.asked)
         answers = session.answer(frame)
@@ -366,7 +366,7 @@ def test_bad_parameters_are_named(options):
 
 def test_bad_class_weights_are_named():
     with pytest.raises(ValueError, match="bus"):
-        Schedule(class_weights={"bus": float("nan")})
+        Priority(class_weights={"bus": float("nan")})
 
 
 def test_an_empty_frame_has_no_answers():

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from live_scenes import Broken, Oracle, Slow, parked
 
-from amodal_ros.live.schedule import Schedule
+from amodal_ros.live.priority import Priority
 from amodal_ros.live.session import LiveSession
 from amodal_ros.scene import Completion, Source
 
@@ -163,7 +163,7 @@ def test_a_hopeless_model_is_not_asked_without_pause(kind):
 
 
 def test_a_worker_that_crashes_begins_again():
-    class Stumbling(Schedule):
+    class Stumbling(Priority):
         stumbles = 2
 
         def order(self, *args):
@@ -173,7 +173,7 @@ def test_a_worker_that_crashes_begins_again():
             return super().order(*args)
 
     shots = parked(frames=2)
-    with running(LiveSession(Oracle(shots), patience=0.0, schedule=Stumbling())) as session:
+    with running(LiveSession(Oracle(shots), patience=0.0, priority=Stumbling())) as session:
         session.answer(shots[0][0])
         until(lambda: session.diagnostics()["completions"], "a completion after two crashes")
         figures = session.diagnostics()

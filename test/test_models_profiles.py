@@ -13,11 +13,11 @@ from safetensors.torch import save_file
 
 from amodal_ros.cli import main
 from amodal_ros.completion import AmodalPipeline, ModelError, Settings
-from amodal_ros.completion.readings import Equation
-from amodal_ros.completion.switches import Switches
+from amodal_ros.lab.bench.random_weights import architecture, random_model
 from amodal_ros.models import find_model, load_profile, shipped_names
 from amodal_ros.models.hub import WITHDRAWN
-from amodal_ros.models.random_weights import architecture, random_model
+from amodal_ros.settings.readings import Equation
+from amodal_ros.settings.switches import Switches
 
 FOUNDATION = ("sd15", "sd2", "sdxl", "flux")
 

@@ -16,8 +16,8 @@ from sensor_msgs.msg import CompressedImage
 
 from amodal_ros.messages import mask_to_array, nanoseconds
 from amodal_ros.msg import AmodalInstance
-from amodal_ros.node.answerers import prepare
-from amodal_ros.node.parameters import Settings
+from amodal_ros.stream.answerers import load
+from amodal_ros.stream.parameters import Parameters
 
 SECOND = 1_000_000_000
 
@@ -148,5 +148,5 @@ def test_latency_and_stage_times_are_told():
 def test_a_profiles_occluders_reach_the_node_and_its_parameter_overrides_them(tmp_path, network, parameter, wanted):
     base = str(save_stable_diffusion(tmp_path / "model")) if network else "geometric"
     (tmp_path / "mine.yaml").write_text(f"extends: {base}\nsettings: {{occluders: any}}\n")
-    settings = Settings(model=str(tmp_path / "mine.yaml"), occluders=parameter, live=False, device="cpu")
-    assert prepare(settings, lambda: settings)().occluders == wanted
+    parameters = Parameters(model=str(tmp_path / "mine.yaml"), occluders=parameter, live=False, device="cpu")
+    assert load(parameters).occluders == wanted

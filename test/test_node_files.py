@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def options():
     pytest.importorskip("rclpy")
-    from amodal_ros.node.parameters import OPTIONS
+    from amodal_ros.stream.parameters import OPTIONS
 
     return OPTIONS
 
@@ -96,7 +96,7 @@ def test_rclpy_masks_survive_too(region):
     from rclpy.serialization import deserialize_message, serialize_message
 
     from amodal_ros.msg import Mask
-    from amodal_ros.node.messages import mask_message
+    from amodal_ros.node.outgoing import mask_message
 
     message = deserialize_message(serialize_message(mask_message(region)), Mask)
     assert mask_to_region(message) == region

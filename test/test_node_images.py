@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from amodal_ros.node.frames import cut_instances, scene_of
-from amodal_ros.node.images import BadInput, depth_of, labels_of, rgb_of
 from amodal_ros.scene import Source
+from amodal_ros.stream.frames import cut_instances, scene_of
+from amodal_ros.stream.images import BadInput, depth_of, labels_of, rgb_of
 
 
 def message(pixels: np.ndarray, encoding: str, padding: int = 0, big: bool = False) -> SimpleNamespace:

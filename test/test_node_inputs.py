@@ -23,7 +23,7 @@ from test_node_process import process  # noqa: E402
 
 from amodal_ros.node.diagnostics import Snapshot, input_complaints  # noqa: E402
 from amodal_ros.node.inputs import REVIEW_PERIOD, Fit, places  # noqa: E402
-from amodal_ros.node.intake import Count  # noqa: E402
+from amodal_ros.stream.intake import Count  # noqa: E402
 
 SECOND = 1_000_000_000
 CAMERA = str(Path(__file__).with_name("foreign_camera.py"))

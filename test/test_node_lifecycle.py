@@ -17,9 +17,9 @@ from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.qos import ReliabilityPolicy  # noqa: E402
 from ros_graph import Scripted, connected, graph, stamp_message  # noqa: E402
 
-from amodal_ros.node.answerers import Loaded  # noqa: E402
 from amodal_ros.node.node import AmodalNode  # noqa: E402
-from amodal_ros.node.parameters import OPTIONS  # noqa: E402
+from amodal_ros.stream.answerers import Loaded  # noqa: E402
+from amodal_ros.stream.parameters import OPTIONS  # noqa: E402
 
 SECOND = 1_000_000_000
 PROMPT = 0.5  # seconds within which services answer whatever the model does
@@ -78,7 +78,7 @@ def test_a_model_that_does_not_load_fails_activate_and_gives_memory_back():
     broken = Scripted()
     broken.start = lambda: (_ for _ in ()).throw(RuntimeError("out of memory"))
     loads = [Loaded(broken, free=lambda: freed.append(True)), Loaded(Scripted())]
-    with graph(prepare=lambda settings, current: lambda: loads.pop(0), active=False, autostart=False) as (_, peer):
+    with graph(load=lambda parameters: loads.pop(0), active=False, autostart=False) as (_, peer):
         assert peer.change(Transition.TRANSITION_CONFIGURE)
         assert not peer.change(Transition.TRANSITION_ACTIVATE)
         assert peer.state() == "inactive" and freed == [True]
@@ -199,7 +199,7 @@ def test_parameter_services_answer_while_the_model_loads():
         assert loaded.wait(20)
         return Loaded(Scripted())
 
-    with graph(prepare=lambda settings, current: load, active=False) as (_, peer):
+    with graph(load=lambda parameters: load(), active=False) as (_, peer):
         assert loading.wait(10)
         assert peer.set("frame_budget", 0.25, deadline=PROMPT).successful
         loaded.set()
@@ -283,7 +283,7 @@ def test_present_values_may_be_set_again_while_active_and_nothing_changes_while_
         assert go_on.wait(10)
         return Loaded(Scripted())
 
-    with graph(prepare=lambda settings, current: load, active=False) as (_, peer):
+    with graph(load=lambda parameters: load(), active=False) as (_, peer):
         assert loading.wait(10)
         answer = peer.set("use_depth", True)
         assert not answer.successful and "while the node is active" in answer.reason

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amodal_ros.node.intake import Intake
-from amodal_ros.node.pairing import JUMP, Pairer
+from amodal_ros.stream.intake import Intake
+from amodal_ros.stream.pairing import JUMP, Pairer
 
 MS = 1_000_000
 TOPICS = ("image", "instance_mask")

@@ -13,7 +13,7 @@ pytest.importorskip("rclpy")
 
 from ros_graph import HEIGHT, WIDTH, Scripted, connected, graph, image, labels, peer_of, two_objects
 
-from amodal_ros.node.intake import Intake
+from amodal_ros.stream.intake import Intake
 
 SECOND = 1_000_000_000
 GREY = np.zeros((HEIGHT, WIDTH), np.uint8)

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from amodal_ros.datasets.coco_a import CocoA
-from amodal_ros.datasets.folder import Folder
+from amodal_ros.lab.datasets.coco_a import CocoA
+from amodal_ros.lab.datasets.folder import Folder
 from amodal_ros.scene import MaskRegion, Scene, Source, convex_hull
 
 HEIGHT, WIDTH = 30, 40

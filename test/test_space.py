@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amodal_ros.datasets import streets
-from amodal_ros.datasets.street_world.camera import EYE_HEIGHT, Camera
+from amodal_ros.lab.datasets import streets
+from amodal_ros.lab.datasets.street_world.camera import EYE_HEIGHT, Camera
 from amodal_ros.scene import MaskRegion
 from amodal_ros.space import Ground, PinholeCamera, Unplaced, on_ground, thin, with_depth
 

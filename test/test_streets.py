@@ -5,10 +5,10 @@ import itertools
 import numpy as np
 import pytest
 
-from amodal_ros.datasets import streets
-from amodal_ros.datasets.street_world import kinds, layout
-from amodal_ros.datasets.street_world.freeze import counts
-from amodal_ros.datasets.streets import TEST_SEEDS, TEST_UNSEEN_SEEDS, TRAIN_SEEDS, crop_sample, scene, sequence
+from amodal_ros.lab.datasets import streets
+from amodal_ros.lab.datasets.street_world import kinds, layout
+from amodal_ros.lab.datasets.street_world.freeze import counts
+from amodal_ros.lab.datasets.streets import TEST_SEEDS, TEST_UNSEEN_SEEDS, TRAIN_SEEDS, crop_sample, scene, sequence
 
 SMALL = (188, 620)
 SPLITS = ("test", "test-unseen")

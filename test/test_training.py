@@ -17,8 +17,8 @@ from diffusers import AutoencoderTiny, DDIMScheduler, UNet2DConditionModel  # no
 from safetensors.torch import load_file  # noqa: E402
 from transformers import SamModel  # noqa: E402
 
-from amodal_ros.bags.make import write_frames  # noqa: E402
-from amodal_ros.bags.sources import folder_frames  # noqa: E402
+from amodal_ros.lab.bags.make import write_frames  # noqa: E402
+from amodal_ros.lab.bags.sources import folder_frames  # noqa: E402
 from amodal_ros.models import find_model, load_profile  # noqa: E402
 from training import pool as pool_module  # noqa: E402
 from training.boxes import cut_out  # noqa: E402

@@ -22,7 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from amodal_ros.completion import AmodalPipeline, hidden, judge
-from amodal_ros.datasets import streets
+from amodal_ros.lab.datasets import streets
 from amodal_ros.scene import MaskRegion, Scene, calibration, worth
 from training.pastes import object_files, paste
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from tqdm import tqdm
 
-from amodal_ros.datasets.streets import TRAIN_SEEDS, crop_sample
+from amodal_ros.lab.datasets.streets import TRAIN_SEEDS, crop_sample
 
 CHUNK = 250  # street crops drawn from one seed
 ALONE_SHARE = 0.7  # of them: one whole object before a plain background

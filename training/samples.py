@@ -10,9 +10,9 @@ import numpy as np
 from amodal_ros.completion.area import inpainting_area
 from amodal_ros.completion.condition import background_pixels, condition_image
 from amodal_ros.completion.crop import ObjectCrop
-from amodal_ros.completion.readings import Black, Contrast, Histogram
 from amodal_ros.models import load_profile
 from amodal_ros.scene import MaskRegion
+from amodal_ros.settings.readings import Black, Contrast, Histogram
 from training.holes import random_hole
 from training.occluders import random_hiding, random_thing
 from training.pool import Crop, Pools

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from amodal_ros.bags.files import BagReader
-from amodal_ros.bags.make import COMPRESSED_TOPIC, IMAGE_TOPIC, LABELS_TOPIC
-from amodal_ros.bags.sources import folder_frames
 from amodal_ros.completion.crop import ObjectCrop
 from amodal_ros.io import cut_labels, read_image, read_labels
-from amodal_ros.node.images import labels_of, rgb_of
+from amodal_ros.lab.bags.files import BagReader
+from amodal_ros.lab.bags.make import COMPRESSED_TOPIC, IMAGE_TOPIC, LABELS_TOPIC
+from amodal_ros.lab.bags.sources import folder_frames
 from amodal_ros.scene import MaskRegion, Scene
+from amodal_ros.stream.images import labels_of, rgb_of
 from training.pool import Crop, Pool, Pools, draw_streets, write_pool
 from training.recipe import Recipe
 from training.wholes import crop_around, whole_views

@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderTiny, UNet2DConditionModel
 from transformers import SamModel
 
-from amodal_ros.bags.files import BagError
+from amodal_ros.lab.bags.files import BagError
 from training.export import export
 from training.loop import Budget, Stage, fit
 from training.models import build_segmenter, build_unet, save_component

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from amodal_ros.completion.errors import Interrupted, ModelError
-from amodal_ros.completion.settings import PRESETS, TABLE_2, Settings, preset
+from amodal_ros.errors import Interrupted, ModelError
+from amodal_ros.settings.method import PRESETS, TABLE_2, Settings, preset
 
 if TYPE_CHECKING:
     from amodal_ros.completion.pipeline import AmodalPipeline

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from amodal_ros.completion.readings import Anchored
-from amodal_ros.completion.settings import Settings
 from amodal_ros.scene.hull import convex_hull
 from amodal_ros.scene.mask import MaskRegion
+from amodal_ros.settings.method import Settings
+from amodal_ros.settings.readings import Anchored
 
 
 def hull_area(visible: np.ndarray) -> np.ndarray:

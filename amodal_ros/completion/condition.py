@@ -8,7 +8,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from amodal_ros.completion.readings import Black, Contrast, Histogram
+from amodal_ros.settings.readings import Black, Contrast, Histogram
 
 
 def to_signed(image: np.ndarray) -> np.ndarray:

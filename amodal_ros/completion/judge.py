@@ -10,9 +10,9 @@ import numpy as np
 
 from amodal_ros.completion.crop import ObjectCrop
 from amodal_ros.completion.hidden import View, answer_signs, expected_iou, hidden_probability, leaned, overlap
-from amodal_ros.completion.settings import Judgement
 from amodal_ros.scene import MaskRegion, Scene
 from amodal_ros.scene.order import entry
+from amodal_ros.settings.method import Judgement
 
 #: What an answer leans to, as log-odds on every pixel when candidates are compared. Where anything may hide an object
 #: most of what is hidden has no label and the signs are weak: leaning to the hidden side costs whole objects little and

@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from amodal_ros.completion.readings import READINGS
-from amodal_ros.completion.settings import PRESETS, Settings
 from amodal_ros.scene import Occluders
+from amodal_ros.settings.method import PRESETS, Settings
+from amodal_ros.settings.readings import READINGS
 
 
 def add_setting_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:

@@ -22,20 +22,20 @@ from amodal_ros.completion.backends.loading import first_line
 from amodal_ros.completion.condition import background_pixels, condition_image, object_pixels, to_signed, to_uint8
 from amodal_ros.completion.crop import ObjectCrop
 from amodal_ros.completion.device import choose_device, choose_dtype, describe, is_out_of_memory
-from amodal_ros.completion.errors import Interrupted, ModelError
 from amodal_ros.completion.inputs import check_things, scene_of
 from amodal_ros.completion.judge import admissible, agreement_of, best_candidate, entries, judged
 from amodal_ros.completion.points import draw_points
-from amodal_ros.completion.readings import Real
 from amodal_ros.completion.sampler import inpaint
 from amodal_ros.completion.segmenters import Segmenter, load_segmenter
-from amodal_ros.completion.settings import AroundObject, Settings, preset
-from amodal_ros.completion.switches import SWITCH_NAMES
 from amodal_ros.completion.trace import Trace
+from amodal_ros.errors import Interrupted, ModelError
 from amodal_ros.models import find_model
 from amodal_ros.models.layout import family_of
 from amodal_ros.models.profiles import is_hub_id
 from amodal_ros.scene import Completion, Mask, MaskRegion, Scene, Source
+from amodal_ros.settings.method import AroundObject, Settings, preset
+from amodal_ros.settings.readings import Real
+from amodal_ros.settings.switches import SWITCH_NAMES
 
 log = logging.getLogger(__name__)
 

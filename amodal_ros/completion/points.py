@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from amodal_ros.completion.settings import Points
+from amodal_ros.settings.method import Points
 
 #: Points off the object keep this distance (crop pixels) from V: outlines are a few pixels off.
 CLEARANCE = 2

@@ -13,8 +13,8 @@ import torch
 
 from amodal_ros.completion.area import latent_area
 from amodal_ros.completion.backends.base import Backend
-from amodal_ros.completion.errors import Interrupted
-from amodal_ros.completion.settings import Settings
+from amodal_ros.errors import Interrupted
+from amodal_ros.settings.method import Settings
 
 
 @torch.inference_mode()

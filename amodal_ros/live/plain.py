@@ -29,7 +29,7 @@ class PlainAnswerer:
 
     Args:
         pipeline: completes objects; None answers all of them by geometry.
-        frame_budget: seconds per frame for the model. Asked for every frame.
+        frame_budget: seconds per frame for the model; an attribute, which may change at any time.
         seed: of every completion.
     """
 
@@ -37,11 +37,11 @@ class PlainAnswerer:
         self,
         pipeline: Pipeline | None = None,
         *,
-        frame_budget: Callable[[], float] = lambda: math.inf,
+        frame_budget: float = math.inf,
         seed: int = 0,
     ) -> None:
         self.name = pipeline.name if pipeline else "geometric"
-        self._pipeline, self._frame_budget, self._seed = pipeline, frame_budget, seed
+        self._pipeline, self.frame_budget, self._seed = pipeline, frame_budget, seed
         self._interrupt = threading.Event()
         self._lock = threading.Lock()
         self._figures: Counter[str] = Counter()
@@ -65,7 +65,7 @@ class PlainAnswerer:
         started = time.perf_counter()
         completions = [scene.geometric(i) for i in range(len(scene.things))]
         if self._pipeline is not None:
-            deadline = started + self._frame_budget()
+            deadline = started + self.frame_budget
             self._complete(scene, completions, deadline, lambda: self._interrupt.is_set() or should_stop())
         with self._lock:
             self._figures.update(f"objects.{c.source.name}" for c in completions)

@@ -12,10 +12,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from amodal_ros.completion.errors import Interrupted
+from amodal_ros.errors import Interrupted
 from amodal_ros.live.figures import Figures
 from amodal_ros.live.pairs import Pairs
-from amodal_ros.live.schedule import Schedule
+from amodal_ros.live.priority import Priority
 from amodal_ros.live.tracks import Request, Tracks
 from amodal_ros.scene import Answer, Completion, Scene, Source
 
@@ -66,7 +66,7 @@ class LiveSession:
         batch: objects per call of the model.
         patience: how long `answer` may wait for completions of its own frame, in seconds since it was called; it
             waits only while the model has lately been fast enough.
-        schedule: who gets the model first, and who never.
+        priority: who gets the model first, and who never.
         tracks: the memory and its bounds.
         in_line: instead of a worker, complete this many objects within every `answer`: same frames, same decisions,
             whatever the wall clock. For tests and evaluation.
@@ -83,7 +83,7 @@ class LiveSession:
         budget: float = 1.0,
         batch: int = 1,
         patience: float = 0.02,
-        schedule: Schedule | None = None,
+        priority: Priority | None = None,
         tracks: Tracks | None = None,
         in_line: int | None = None,
         seed: int = 0,
@@ -97,7 +97,7 @@ class LiveSession:
         self.name = pipeline.name
         self._pipeline = pipeline
         self._budget, self._batch, self._patience = budget, batch, patience
-        self._schedule = schedule or Schedule()
+        self._priority = priority or Priority()
         self._in_line, self._seed = in_line, seed
         self._lock = threading.Condition()
         self._tracks = Tracks() if tracks is None else tracks
@@ -257,7 +257,7 @@ class LiveSession:
         if latest is None:
             return []
         tracks = [self._tracks.get(answer.instance.id) for answer in latest.answers]
-        return self._schedule.order(latest.answers, tracks, latest.scene.stamp)
+        return self._priority.order(latest.answers, tracks, latest.scene.stamp)
 
     def _request(self, latest: _Latest, chosen: Sequence[int]) -> list[Request]:
         return [self._tracks.request(latest.scene.things[i].id) for i in chosen]

@@ -6,7 +6,7 @@ import logging
 import re
 from pathlib import Path
 
-from amodal_ros.completion.errors import ModelError
+from amodal_ros.errors import ModelError
 from amodal_ros.models.layout import wanted_files
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from amodal_ros.completion.errors import ModelError
+from amodal_ros.errors import ModelError
 
 #: ``_class_name`` of model_index.json -> family, which is also the backend's module.
 FAMILIES = {

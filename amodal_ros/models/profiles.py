@@ -14,11 +14,11 @@ from typing import Any
 
 import yaml
 
-from amodal_ros.completion.errors import ModelError
-from amodal_ros.completion.settings import Settings
-from amodal_ros.completion.switches import SWITCH_NAMES, Switches
+from amodal_ros.errors import ModelError
 from amodal_ros.models import hub
 from amodal_ros.models.layout import DENOISERS, FAMILIES, SINGLE_FILES, family_of, how_to_convert, read_json
+from amodal_ros.settings.method import Settings
+from amodal_ros.settings.switches import SWITCH_NAMES, Switches
 
 SHIPPED = Path(__file__).parent
 #: A profile inside a model folder, for that folder.

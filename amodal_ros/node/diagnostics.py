@@ -10,7 +10,7 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from amodal_ros.messages import stamp_text
 from amodal_ros.node.inputs import Input
-from amodal_ros.node.intake import Count
+from amodal_ros.stream.intake import Count
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 #: A topic or the answers are called silent after this many seconds.

@@ -14,7 +14,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from amodal_ros.node import arguments
 from amodal_ros.node.fastdds import large_images, share
-from amodal_ros.node.parameters import OPTIONS
+from amodal_ros.stream.parameters import OPTIONS
 
 #: argument, its default the same -> description
 TOPICS = {

@@ -25,16 +25,18 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from amodal_ros.messages import nanoseconds
 from amodal_ros.msg import AmodalInstanceArray
-from amodal_ros.node import answerers, parameters
+from amodal_ros.node.declaring import declare
 from amodal_ros.node.diagnostics import Snapshot, input_complaints, statuses
 from amodal_ros.node.inputs import REVIEW_PERIOD, Input, places
-from amodal_ros.node.intake import Intake
 from amodal_ros.node.logs import Throttled
-from amodal_ros.node.messages import image_message, instances_message
-from amodal_ros.node.timings import Timings
-from amodal_ros.node.worker import Worker
+from amodal_ros.node.outgoing import image_message, instances_message
 from amodal_ros.scene import Answer, Scene
 from amodal_ros.scene.overlay import draw_overlay
+from amodal_ros.stream import answerers
+from amodal_ros.stream.intake import Intake
+from amodal_ros.stream.parameters import OPTIONS, Parameters, changed
+from amodal_ros.stream.timings import Timings
+from amodal_ros.stream.worker import Worker
 
 TOPICS = ("image", "instance_mask", "depth")
 #: Transitions wait this long for the worker to notice; after that it ends on its own (seconds).
@@ -50,14 +52,14 @@ class AmodalNode(LifecycleNodeMixin, Node):
     """The lifecycle node. Topics, parameters, drop reasons and diagnostics: ``docs/node.md``.
 
     Args:
-        prepare: makes the answerer from the parameters.
+        load: makes the answerer from the parameters, when the node becomes active.
         options: for `rclpy.node.Node`.
 
     Raises:
         ValueError: a parameter's value at start cannot be used.
     """
 
-    def __init__(self, prepare: answerers.Prepare = answerers.prepare, **options: Any) -> None:
+    def __init__(self, load: Callable[[Parameters], answerers.Loaded] = answerers.load, **options: Any) -> None:
         Node.__init__(self, "amodal_node", **options)
         # Transitions load models, and a report waits for the answerer's figures. With groups of their own the other
         # callbacks go on meanwhile; `rclpy.lifecycle.LifecycleNode` would not let us choose one.
@@ -67,10 +69,10 @@ class AmodalNode(LifecycleNodeMixin, Node):
         self._change_state = self._service_change_state.callback
         self._service_change_state.callback = self._on_change_state
         self._input_group = MutuallyExclusiveCallbackGroup()
-        self._settings = parameters.declare(self)
+        self._parameters = declare(self)
         self.add_on_set_parameters_callback(self._on_parameters)
         self.add_post_set_parameters_callback(self._after_parameters)
-        self._prepare = prepare
+        self._load = load
         self._log = Throttled(self.get_logger())
         self.intake = Intake(TOPICS, self._on_drop)  #: what came in and what became of it
         self._timings = Timings()
@@ -88,7 +90,7 @@ class AmodalNode(LifecycleNodeMixin, Node):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_timer(DIAGNOSTICS_PERIOD, self._report, callback_group=self._reports, clock=self._steady)
         self.create_timer(REVIEW_PERIOD, self._review, callback_group=self._input_group, clock=self._steady)
-        if self._settings.autostart:
+        if self._parameters.autostart:
             self._starter = self.create_timer(0.0, self._start, callback_group=self._transitions, clock=self._steady)
 
     # --- lifecycle ------------------------------------------------------------------------------------------
@@ -98,7 +100,7 @@ class AmodalNode(LifecycleNodeMixin, Node):
         """Check parameters and files; make the publishers."""
 
         def configure() -> TransitionCallbackReturn:
-            self._prepare(self._settings, lambda: self._settings)
+            answerers.check(self._parameters)
             self._instances = self.create_lifecycle_publisher(AmodalInstanceArray, "~/instances", _qos("reliable", 5))
             self._overlay = self.create_lifecycle_publisher(Image, "~/overlay", _qos("reliable", 1))
             return LifecycleNodeMixin.on_configure(self, state)
@@ -110,7 +112,7 @@ class AmodalNode(LifecycleNodeMixin, Node):
 
         def activate() -> TransitionCallbackReturn:
             self._join(HANDOVER)
-            self._loaded = loaded = self._prepare(self._settings, lambda: self._settings)()
+            self._loaded = loaded = self._load(self._parameters)
             if self._ending.is_set() or not self.context.ok():
                 raise RuntimeError("the process was told to end while the model loaded")
             loaded.answerer.start()
@@ -184,7 +186,7 @@ class AmodalNode(LifecycleNodeMixin, Node):
         names = {"configure": Transition.TRANSITION_CONFIGURE, "activate": Transition.TRANSITION_ACTIVATE}
         wanted = names.get(request.transition.label, request.transition.id)
         state = self._state_machine.current_state[1]
-        if self._settings.autostart and state in done.get(wanted, ()):
+        if self._parameters.autostart and state in done.get(wanted, ()):
             self.get_logger().info(f"{request.transition.label or wanted}: done by autostart, the node is {state}")
             response.success = True
             return response
@@ -207,17 +209,17 @@ class AmodalNode(LifecycleNodeMixin, Node):
             self.get_logger().warn(f"not active; mend the cause, then: {by_hand}")
 
     def _listen(self, loaded: answerers.Loaded) -> None:
-        settings = self._settings
-        topics = TOPICS if settings.use_depth else TOPICS[:2]
+        parameters = self._parameters
+        topics = TOPICS if parameters.use_depth else TOPICS[:2]
         self._loaded, self._timings = loaded, Timings()
         self.intake.open(
             topics,
-            slop=round(settings.pair_slop * 1e9),
-            seconds=settings.pair_buffer,
-            size=settings.pair_buffer_mb * 1_000_000,
+            slop=round(parameters.pair_slop * 1e9),
+            seconds=parameters.pair_buffer,
+            size=parameters.pair_buffer_mb * 1_000_000,
         )
         self._worker = Worker(
-            self.intake, loaded, self._publish, self._show, lambda: self._settings, self._timings, self._log.warn
+            self.intake, loaded, self._publish, self._show, self._parameters, self._timings, self._log.warn
         )
         self._worker.start()
         for topic in topics:
@@ -251,7 +253,7 @@ class AmodalNode(LifecycleNodeMixin, Node):
         def take(message: Image | CompressedImage) -> None:
             self.intake.offer(topic, nanoseconds(message.header.stamp), message, len(message.data))
 
-        compressed = topic == "image" and self._settings.image_transport == "compressed"
+        compressed = topic == "image" and self._parameters.image_transport == "compressed"
         where = places(self.resolve_topic_name(topic), compressed)
         return Input(self, where, take, partial(self.intake.lose, topic), self._input_group, self._log.warn)
 
@@ -280,12 +282,12 @@ class AmodalNode(LifecycleNodeMixin, Node):
         return SetParametersResult(successful=True)
 
     def _after_parameters(self, changes: list[Parameter]) -> None:
-        self._settings = self._changed(changes, active=False)
+        self._parameters = self._changed(changes, active=False)
+        if self._worker is not None:
+            self._worker.parameters = self._parameters
 
-    def _changed(self, changes: list[Parameter], active: bool) -> parameters.Settings:
-        return parameters.changed(
-            self._settings, {p.name: p.value for p in changes if p.name in parameters.OPTIONS}, active
-        )
+    def _changed(self, changes: list[Parameter], active: bool) -> Parameters:
+        return changed(self._parameters, {p.name: p.value for p in changes if p.name in OPTIONS}, active)
 
     # --- telling --------------------------------------------------------------------------------------------
 
@@ -341,12 +343,12 @@ class AmodalNode(LifecycleNodeMixin, Node):
             objects=worker.objects if worker else {},
             staleness=(self.get_clock().now().nanoseconds - stamp) / 1e9 if stamp is not None else None,
             timings=self._timings.percentiles(),
-            model=loaded.answerer.name if loaded else self._settings.model,
+            model=loaded.answerer.name if loaded else self._parameters.model,
             device=loaded.device if loaded else "none",
             memory=loaded.memory() if loaded else 0,
             answerer=figures,
             busy=worker.busy() if worker else 0.0,
-            allowed=0.0 if self._settings.live else self._settings.frame_budget,
+            allowed=0.0 if self._parameters.live else self._parameters.frame_budget,
             crashes=sum(fresh[name] for name in crashes),
             failures=fresh["completions"],
             last_crash=next((text for name, (_, text) in crashes.items() if fresh[name]), ""),

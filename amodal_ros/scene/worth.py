@@ -101,12 +101,12 @@ def _wider(box: tuple[int, int, int, int], reach: float) -> tuple[int, int, int,
 
 
 def _distance(mask: MaskRegion, box: tuple[int, int, int, int], size: float) -> np.ndarray:
-    """Pixels from a mask, float32 (height, width) of a box; on a grid of `CELLS` over the mask, rounded down."""
+    """Pixels from a mask, float32 (height, width) of a box; on a grid of `CELLS` over the mask, a cell off at most."""
     x, y, width, height = box
     cell = max(1, int(size / CELLS))
     columns, rows = -(-width // cell), -(-height // cell)
     bits = mask.window(x, y, columns * cell, rows * cell).view(np.uint8)
-    if cell > 1:  # a cell with any pixel of the mask counts: the distance is never too large
+    if cell > 1:  # a cell with any pixel of the mask counts
         bits = cv2.resize(255 * bits, (columns, rows), interpolation=cv2.INTER_AREA)
     distance = cv2.distanceTransform((bits == 0).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) * cell
     if cell > 1:

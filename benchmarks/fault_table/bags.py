@@ -16,9 +16,9 @@ import numpy as np
 import yaml
 from mcap.reader import make_reader
 
-from amodal_ros.bags import messages
-from amodal_ros.bags.files import BagWriter
-from amodal_ros.bags.make import BagFrame, write_frames
+from amodal_ros.lab.bags import messages
+from amodal_ros.lab.bags.files import BagWriter
+from amodal_ros.lab.bags.make import BagFrame, write_frames
 from fault_table import frames
 from fault_table.robot import START, default_environment
 from fault_table.table import Seen, row
@@ -271,7 +271,7 @@ def promised() -> Seen:
             codes.append(done.returncode)
             said += done.stderr
         done = run_cli(
-            sys.executable, "-m", "amodal_ros.bags.demo", "--bag", str(empty), "--out", str(Path(folder) / "demo")
+            sys.executable, "-m", "amodal_ros.lab.bags.demo", "--bag", str(empty), "--out", str(Path(folder) / "demo")
         )
         codes.append(done.returncode)
         said += done.stderr

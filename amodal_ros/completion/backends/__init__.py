@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from amodal_ros.completion.backends.base import Backend, Schedule
-from amodal_ros.completion.switches import Switches
 from amodal_ros.models.layout import family_of
+from amodal_ros.settings.switches import Switches
 
 __all__ = ["FAMILIES", "Backend", "Schedule", "backend_class", "load_backend"]
 

@@ -9,9 +9,9 @@ import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
 
 from amodal_ros.completion.backends.loading import load_component, to_device
-from amodal_ros.completion.errors import ModelError
-from amodal_ros.completion.switches import Switches
+from amodal_ros.errors import ModelError
 from amodal_ros.models.layout import read_json
+from amodal_ros.settings.switches import Switches
 
 AUTOENCODERS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
 Network: TypeAlias = AutoencoderKL | AutoencoderTiny

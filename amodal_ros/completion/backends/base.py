@@ -6,7 +6,7 @@ from typing import Protocol
 
 import torch
 
-from amodal_ros.completion.settings import EmptyMask
+from amodal_ros.settings.method import EmptyMask
 
 
 class Schedule(Protocol):

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from transformers.utils import logging as transformers_logging
 
-from amodal_ros.completion.errors import ModelError
-from amodal_ros.completion.switches import Switches
+from amodal_ros.errors import ModelError
 from amodal_ros.models.layout import read_json, weight_files
+from amodal_ros.settings.switches import Switches
 
 
 def load_component(

@@ -9,7 +9,7 @@ from typing import Any
 from safetensors.torch import load_file
 
 from amodal_ros.completion.backends.loading import first_line
-from amodal_ros.completion.errors import ModelError
+from amodal_ros.errors import ModelError
 
 
 def merge_lora(denoiser: Any, path: Path, loader: Any, fill: str) -> None:

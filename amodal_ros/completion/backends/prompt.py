@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from amodal_ros.completion.backends.loading import first_line, load_component
-from amodal_ros.completion.errors import ModelError
+from amodal_ros.errors import ModelError
 
 #: In place of the text encoders: {"prompt_embeds": (1, tokens, width)} and, for families that pool, also
 #: {"pooled_prompt_embeds": (1, width)}.

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 
-from amodal_ros.completion.errors import ModelError
+from amodal_ros.errors import ModelError
 
 #: What decides the noise levels of diffusion, and which of them are visited.
 _LEVELS = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr",

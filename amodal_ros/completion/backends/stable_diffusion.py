@@ -15,10 +15,10 @@ from amodal_ros.completion.backends.loading import load_component, quantization,
 from amodal_ros.completion.backends.lora import merge_lora
 from amodal_ros.completion.backends.prompt import Prompt, check_prompt, clip_embedding, stored_prompt
 from amodal_ros.completion.backends.schedules import DiffusionSchedule, diffusion_config
-from amodal_ros.completion.errors import ModelError
-from amodal_ros.completion.settings import EmptyMask
-from amodal_ros.completion.switches import Switches
+from amodal_ros.errors import ModelError
 from amodal_ros.models.layout import read_json
+from amodal_ros.settings.method import EmptyMask
+from amodal_ros.settings.switches import Switches
 
 
 class StableDiffusion:

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from amodal_ros.completion.errors import ModelError
 from amodal_ros.completion.segmenters.base import Segmenter
+from amodal_ros.errors import ModelError
 from amodal_ros.models.layout import read_json
 
 __all__ = ["KINDS", "Segmenter", "load_segmenter", "segmenter_class"]

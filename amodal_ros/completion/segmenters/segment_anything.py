@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from amodal_ros.completion.backends.loading import first_line
-from amodal_ros.completion.errors import ModelError
 from amodal_ros.completion.segmenters.pixels import PaddedSquare, Pixels
+from amodal_ros.errors import ModelError
 
 #: Width of the image encoder -> the package's name for the model.
 KINDS = {768: "vit_b", 1024: "vit_l", 1280: "vit_h"}

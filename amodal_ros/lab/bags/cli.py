@@ -1,0 +1,161 @@
+"""`amodal bag make|play|score`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from amodal_ros.io.options import add_colours_argument
+
+if TYPE_CHECKING:
+    from amodal_ros.lab.bags.make import BagFrame
+    from amodal_ros.lab.datasets.base import Dataset
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the three verbs to the command's parser."""
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def verb(name: str, line: str) -> argparse.ArgumentParser:
+        return verbs.add_parser(
+            name, help=line, description=line, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        )
+
+    _add_make(verb("make", "make a bag of frames, label maps and truth"))
+    _add_play(verb("play", "publish a bag's messages with their recorded timing (needs ROS 2)"))
+    _add_score(verb("score", "compare recorded answers with recorded truth"))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one verb; errors in the input are ValueError with the reason."""
+    return {"make": _make, "play": _play, "score": _score}[args.verb](args)
+
+
+def _add_make(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "source",
+        nargs="+",
+        help="a folder with images/ and labels/ (and truth/); or 'streets' (synthetic); or a data set's name and its "
+        "root folder, as in 'kins ROOT'",
+    )
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder to create")
+    parser.add_argument("--rate", type=float, default=10.0, help="frames per second")
+    parser.add_argument("--storage", choices=("mcap", "sqlite3"), default="mcap", help="storage format")
+    parser.add_argument("--compressed", action="store_true", help="store images as JPEG (sensor_msgs/CompressedImage)")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N frames")
+    parser.add_argument("--calibration", type=Path, help="KITTI calibration file, or a folder with one per image")
+    folder = parser.add_argument_group("folder")
+    folder.add_argument("--images", default="images", help="folder of the images")
+    folder.add_argument("--labels", default="labels", help="folder of the label maps")
+    folder.add_argument(
+        "--ignore-labels", type=int, nargs="+", default=(), metavar="ID", help="label values that become background"
+    )
+    add_colours_argument(folder)
+    dataset = parser.add_argument_group("data set")
+    dataset.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME[=VALUE]",
+        help="an option of the data set, as 'amodal datasets check NAME --help' lists them: version=2019, split=train",
+    )
+    dataset.add_argument("--skip-bad", action="store_true", help="leave out what cannot be read")
+    streets = parser.add_argument_group("streets")
+    streets.add_argument("--seconds", type=float, default=20.0, help="length of the drive")
+    streets.add_argument(
+        "--objects", type=int, default=10, help="things along each street (a new one every 20 s); a third is in view"
+    )
+    streets.add_argument("--size", type=int, nargs=2, default=(1242, 375), metavar=("WIDTH", "HEIGHT"), help="pixels")
+    streets.add_argument("--seed", type=int, default=0, help="another seed is another drive")
+
+
+def _add_play(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bag", type=Path, metavar="BAG", help="bag folder")
+    parser.add_argument("--rate", type=float, default=1.0, help="speed, 1 as recorded")
+    parser.add_argument("--loop", action="store_true", help="start again at the end, until interrupted")
+    parser.add_argument("--clock", action="store_true", help="publish /clock with the recorded time, for use_sim_time")
+    parser.add_argument("--topics", nargs="+", metavar="TOPIC", help="only these topics")
+    parser.add_argument(
+        "--wait-for", nargs="+", default=(), metavar="TOPIC", help="begin once each of these has a subscriber"
+    )
+
+
+def _add_score(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bag", type=Path, metavar="BAG", help="bag with answers (AmodalInstanceArray)")
+    parser.add_argument("truth_bag", type=Path, nargs="?", metavar="TRUTH_BAG", help="bag with the truth, if another")
+    parser.add_argument("--topic", help="the answers' topic, if the bag holds several")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there too; - prints only them")
+
+
+def _make(args: argparse.Namespace) -> int:
+    from itertools import islice
+
+    from tqdm import tqdm
+
+    from amodal_ros.lab.bags.files import BagError
+    from amodal_ros.lab.bags.make import write_frames
+
+    if args.limit is not None and args.limit < 1:
+        raise BagError(f"--limit: expected at least 1 frame, got {args.limit}")
+    frames = tqdm(islice(_frames(args), args.limit), unit=" frames", file=sys.stderr)
+    count = write_frames(frames, args.out, args.rate, args.storage, args.compressed)
+    print(f"{args.out}: {count} frames, {count / args.rate:.1f} s at {args.rate:g} Hz")
+    return 0
+
+
+def _frames(args: argparse.Namespace) -> Iterator[BagFrame]:
+    from amodal_ros.lab.bags import sources
+    from amodal_ros.lab.bags.files import BagError
+
+    if args.source == ["streets"]:
+        return sources.streets_frames(args.seconds, args.objects, args.rate, tuple(args.size), args.seed)
+    if len(args.source) == 1:
+        return sources.folder_frames(
+            args.source[0], args.images, args.labels, args.calibration, args.ignore_labels, args.colours_are_ids
+        )
+    if len(args.source) == 2:
+        name, root = args.source
+        return sources.dataset_frames(_dataset(name, root, args.option, args.skip_bad), args.calibration)
+    raise BagError(f"expected a folder, 'streets', or a data set's name and root, got {' '.join(args.source)}")
+
+
+def _dataset(name: str, root: str, options: list[str], skip_bad: bool) -> Dataset:
+    from amodal_ros.lab.datasets.registry import dataset_class
+
+    cls = dataset_class(name)
+    parser = argparse.ArgumentParser(prog=f"amodal bag make {name}: --option", add_help=False)
+    cls.add_options(parser)
+    given = argparse.Namespace(root=Path(root), skip_bad=skip_bad)
+    return cls.from_args(parser.parse_args([f"--{option}" for option in options], given))
+
+
+def _play(args: argparse.Namespace) -> int:
+    try:
+        from amodal_ros.lab.bags.play import play
+        from amodal_ros.node.fastdds import large_images
+    except ImportError as error:
+        print(f"amodal bag play needs ROS 2 (rclpy): {error}", file=sys.stderr)
+        return 1
+    os.environ.update(large_images())
+    played = play(args.bag, args.rate, args.loop, args.clock, args.topics, args.wait_for)
+    print(
+        f"{args.bag}: {played.messages} messages in {played.seconds:.2f} s, "
+        f"none later than {1000 * played.latest:.1f} ms after its time"
+    )
+    return 0
+
+
+def _score(args: argparse.Namespace) -> int:
+    from amodal_ros.lab.bags.score import score, score_table
+
+    result = score(args.bag, args.truth_bag, args.topic)
+    text = json.dumps(result, indent=2)
+    if args.json is not None and str(args.json) != "-":
+        args.json.write_text(text + "\n")
+    print(text if str(args.json) == "-" else score_table(result))
+    return 0

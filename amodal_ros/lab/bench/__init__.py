@@ -1,0 +1,1 @@
+"""`amodal bench`: speed and memory of models, also of ones whose weights are not here."""
