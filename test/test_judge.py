@@ -12,10 +12,10 @@ from hypothesis.extra.numpy import arrays
 
 from amodal_ros.completion import hidden, judge
 from amodal_ros.completion.crop import ObjectCrop
-from amodal_ros.completion.settings import Judgement
 from amodal_ros.live.pairs import FADE, Pairs
 from amodal_ros.scene import MaskRegion, Scene
 from amodal_ros.scene.order import ENTRY_PIXELS, ENTRY_WEIGHT, MARGIN, entry
+from amodal_ros.settings.method import Judgement
 
 BEST = Judgement("known", True, "best")
 SECOND = 1_000_000_000

@@ -76,7 +76,7 @@ def node_of(command: list[str]):
 
 
 def test_every_argument_reaches_the_node_with_its_type():
-    from amodal_ros.node.parameters import OPTIONS
+    from amodal_ros.stream.parameters import OPTIONS
 
     declared = stand_in.declared(LAUNCH / "amodal.launch.py")
     topics = {"image": "/cam/image", "instance_mask": "/labels", "depth": "/depth"}

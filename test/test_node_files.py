@@ -44,7 +44,9 @@ def test_the_documentation_names_every_parameter_and_drop_reason():
     text = (ROOT / "docs" / "node.md").read_text()
     for name in options():
         assert f"`{name}`" in text
-    source = "".join(path.read_text() for path in (ROOT / "amodal_ros" / "node").glob("*.py"))
+    source = "".join(
+        path.read_text() for room in ("node", "stream") for path in (ROOT / "amodal_ros" / room).glob("*.py")
+    )
     reasons = set(re.findall(r'_?drop\(\s*(?:topic, |self\.topics\[0\], )?"(\w+)"', source))
     reasons |= set(re.findall(r'BadInput\(\s*"(\w+)"', source))
     assert {"failed", "bad_image", "zero_stamp", "duplicate"} <= reasons

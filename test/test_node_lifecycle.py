@@ -210,7 +210,7 @@ def test_parameter_services_answer_while_the_model_loads():
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
-        ("occluders", "nobody", "instances, any, off"),
+        ("occluders", "nobody", "instances, depth, any, off"),
         ("frame_budget", -1.0, "frame_budget"),
         ("frame_budget", "soon", "type"),
         ("max_objects", 0, "max_objects"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from amodal_ros.lab.datasets import streets
-from amodal_ros.lab.datasets.street_world import kinds, layout
+from amodal_ros.lab.datasets.street_world import kinds, placement
 from amodal_ros.lab.datasets.street_world.freeze import counts
 from amodal_ros.lab.datasets.streets import TEST_SEEDS, TEST_UNSEEN_SEEDS, TRAIN_SEEDS, crop_sample, scene, sequence
 
@@ -80,11 +80,11 @@ def test_depth_image_agrees_with_the_objects():
 
 def test_the_nearer_middle_does_not_decide_who_is_in_front():
     """Both walkers are farther than the middle of a bus; it hides the one on the far side, not the one on ours."""
-    bus = layout.footprint(kinds.build("bus", 3), streets.Pose(2.0, 10.0, 0.0))
-    walker = layout.footprint(kinds.build("pedestrian", 3), streets.Pose(5.2, 12.0, 0.0))
-    ours = layout.footprint(kinds.build("pedestrian", 3), streets.Pose(0.45, 12.0, 0.0))
-    assert layout.back_to_front([bus, walker]) == [1, 0]
-    assert layout.back_to_front([bus, ours]) == [0, 1]
+    bus = placement.footprint(kinds.build("bus", 3), streets.Pose(2.0, 10.0, 0.0))
+    walker = placement.footprint(kinds.build("pedestrian", 3), streets.Pose(5.2, 12.0, 0.0))
+    ours = placement.footprint(kinds.build("pedestrian", 3), streets.Pose(0.45, 12.0, 0.0))
+    assert placement.back_to_front([bus, walker]) == [1, 0]
+    assert placement.back_to_front([bus, ours]) == [0, 1]
 
 
 @pytest.mark.parametrize("arguments", [{"seed": -1}, {"seed": 0, "size": (4, 600)}, {"seed": 0, "objects": -2}])
@@ -254,8 +254,8 @@ def test_nothing_collides(drives):
     streets.traffic.furnish(street, rng, 10, drive, 5.0)
     assert len(street.things) >= 6
     for seconds in (0.0, 1.5, 3.0, 4.5):
-        prints = [layout.footprint(t.shape(), t.at(seconds)) for t in street.things]
-        assert all(layout.gap(a, b) > 0 for a, b in itertools.combinations(prints, 2))
+        prints = [placement.footprint(t.shape(), t.at(seconds)) for t in street.things]
+        assert all(placement.gap(a, b) > 0 for a, b in itertools.combinations(prints, 2))
 
 
 def test_drive_arguments_are_checked_at_once():
@@ -265,6 +265,6 @@ def test_drive_arguments_are_checked_at_once():
         sequence(0, 5, rate=0)
 
 
-def _bare_street(rng) -> layout.Street:
+def _bare_street(rng) -> placement.Street:
     backdrop = streets.Backdrop(rng, unseen=False, crossing=20.0)
-    return layout.Street(backdrop, layout.drawn_light(rng), streets.Sensor.drawn(rng))
+    return placement.Street(backdrop, placement.drawn_light(rng), streets.Sensor.drawn(rng))

@@ -69,7 +69,7 @@ class AmodalNode(LifecycleNodeMixin, Node):
         self._change_state = self._service_change_state.callback
         self._service_change_state.callback = self._on_change_state
         self._input_group = MutuallyExclusiveCallbackGroup()
-        self._parameters = declare(self)
+        self._chosen = declare(self)
         self.add_on_set_parameters_callback(self._on_parameters)
         self.add_post_set_parameters_callback(self._after_parameters)
         self._load = load
@@ -90,7 +90,7 @@ class AmodalNode(LifecycleNodeMixin, Node):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_timer(DIAGNOSTICS_PERIOD, self._report, callback_group=self._reports, clock=self._steady)
         self.create_timer(REVIEW_PERIOD, self._review, callback_group=self._input_group, clock=self._steady)
-        if self._parameters.autostart:
+        if self._chosen.autostart:
             self._starter = self.create_timer(0.0, self._start, callback_group=self._transitions, clock=self._steady)
 
     # --- lifecycle ------------------------------------------------------------------------------------------
@@ -100,7 +100,7 @@ class AmodalNode(LifecycleNodeMixin, Node):
         """Check parameters and files; make the publishers."""
 
         def configure() -> TransitionCallbackReturn:
-            answerers.check(self._parameters)
+            answerers.check(self._chosen)
             self._instances = self.create_lifecycle_publisher(AmodalInstanceArray, "~/instances", _qos("reliable", 5))
             self._overlay = self.create_lifecycle_publisher(Image, "~/overlay", _qos("reliable", 1))
             return LifecycleNodeMixin.on_configure(self, state)
@@ -112,7 +112,7 @@ class AmodalNode(LifecycleNodeMixin, Node):
 
         def activate() -> TransitionCallbackReturn:
             self._join(HANDOVER)
-            self._loaded = loaded = self._load(self._parameters)
+            self._loaded = loaded = self._load(self._chosen)
             if self._ending.is_set() or not self.context.ok():
                 raise RuntimeError("the process was told to end while the model loaded")
             loaded.answerer.start()
@@ -186,7 +186,7 @@ class AmodalNode(LifecycleNodeMixin, Node):
         names = {"configure": Transition.TRANSITION_CONFIGURE, "activate": Transition.TRANSITION_ACTIVATE}
         wanted = names.get(request.transition.label, request.transition.id)
         state = self._state_machine.current_state[1]
-        if self._parameters.autostart and state in done.get(wanted, ()):
+        if self._chosen.autostart and state in done.get(wanted, ()):
             self.get_logger().info(f"{request.transition.label or wanted}: done by autostart, the node is {state}")
             response.success = True
             return response
@@ -209,7 +209,7 @@ class AmodalNode(LifecycleNodeMixin, Node):
             self.get_logger().warn(f"not active; mend the cause, then: {by_hand}")
 
     def _listen(self, loaded: answerers.Loaded) -> None:
-        parameters = self._parameters
+        parameters = self._chosen
         topics = TOPICS if parameters.use_depth else TOPICS[:2]
         self._loaded, self._timings = loaded, Timings()
         self.intake.open(
@@ -219,7 +219,7 @@ class AmodalNode(LifecycleNodeMixin, Node):
             size=parameters.pair_buffer_mb * 1_000_000,
         )
         self._worker = Worker(
-            self.intake, loaded, self._publish, self._show, self._parameters, self._timings, self._log.warn
+            self.intake, loaded, self._publish, self._show, self._chosen, self._timings, self._log.warn
         )
         self._worker.start()
         for topic in topics:
@@ -253,7 +253,7 @@ class AmodalNode(LifecycleNodeMixin, Node):
         def take(message: Image | CompressedImage) -> None:
             self.intake.offer(topic, nanoseconds(message.header.stamp), message, len(message.data))
 
-        compressed = topic == "image" and self._parameters.image_transport == "compressed"
+        compressed = topic == "image" and self._chosen.image_transport == "compressed"
         where = places(self.resolve_topic_name(topic), compressed)
         return Input(self, where, take, partial(self.intake.lose, topic), self._input_group, self._log.warn)
 
@@ -282,12 +282,12 @@ class AmodalNode(LifecycleNodeMixin, Node):
         return SetParametersResult(successful=True)
 
     def _after_parameters(self, changes: list[Parameter]) -> None:
-        self._parameters = self._changed(changes, active=False)
+        self._chosen = self._changed(changes, active=False)
         if self._worker is not None:
-            self._worker.parameters = self._parameters
+            self._worker.parameters = self._chosen
 
     def _changed(self, changes: list[Parameter], active: bool) -> Parameters:
-        return changed(self._parameters, {p.name: p.value for p in changes if p.name in OPTIONS}, active)
+        return changed(self._chosen, {p.name: p.value for p in changes if p.name in OPTIONS}, active)
 
     # --- telling --------------------------------------------------------------------------------------------
 
@@ -343,12 +343,12 @@ class AmodalNode(LifecycleNodeMixin, Node):
             objects=worker.objects if worker else {},
             staleness=(self.get_clock().now().nanoseconds - stamp) / 1e9 if stamp is not None else None,
             timings=self._timings.percentiles(),
-            model=loaded.answerer.name if loaded else self._parameters.model,
+            model=loaded.answerer.name if loaded else self._chosen.model,
             device=loaded.device if loaded else "none",
             memory=loaded.memory() if loaded else 0,
             answerer=figures,
             busy=worker.busy() if worker else 0.0,
-            allowed=0.0 if self._parameters.live else self._parameters.frame_budget,
+            allowed=0.0 if self._chosen.live else self._chosen.frame_budget,
             crashes=sum(fresh[name] for name in crashes),
             failures=fresh["completions"],
             last_crash=next((text for name, (_, text) in crashes.items() if fresh[name]), ""),
