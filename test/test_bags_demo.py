@@ -17,7 +17,7 @@ from dataset_fixtures import kins
 pytest.importorskip("rclpy")
 
 from amodal_ros import cli
-from amodal_ros.lab.bags import messages
+from amodal_ros.lab.bags import typed
 from amodal_ros.lab.bags.files import BagReader, BagWriter
 from amodal_ros.lab.bags.make import IMAGE_TOPIC, LABELS_TOPIC, write_frames
 from amodal_ros.lab.bags.score import score
@@ -104,7 +104,7 @@ def test_what_live_spent_is_told(tmp_path):
 
 def test_a_bag_without_label_maps(tmp_path):
     with BagWriter(tmp_path / "bag") as bag:
-        bag.write(IMAGE_TOPIC, messages.image(scene(1)[0].image, 5), 5)
+        bag.write(IMAGE_TOPIC, typed.image(scene(1)[0].image, 5), 5)
     done = demo("--bag", tmp_path / "bag", "--out", tmp_path / "demo")
     assert done.returncode == 1
     assert f"no messages on {LABELS_TOPIC}" in done.stderr
@@ -123,7 +123,7 @@ def run_of(folder: Path, amodal_of, visible_of=lambda visible: visible, model: s
                 visible = visible_of(MaskRegion.from_full(frame.labels == truth.id))
                 completion = Completion(visible, amodal_of(visible), (HEIGHT, WIDTH), Source.INFERRED)
                 answers.append(Answer(Instance(truth.id, visible), completion, record.time))
-            array = messages.instances(answers, (HEIGHT, WIDTH), record.time, model)
+            array = typed.instances(answers, (HEIGHT, WIDTH), record.time, model)
             out.write("/amodal_node/instances", array, record.time + 1_000_000)
     topics = {"answers": "/amodal_node/instances", "diagnostics": "/diagnostics"}
     return Run(folder / "played", folder / "recorded", IMAGE_TOPIC, LABELS_TOPIC, None, **topics)

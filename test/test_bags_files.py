@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from amodal_ros.lab.bags import messages
+from amodal_ros.lab.bags import typed
 from amodal_ros.lab.bags.files import BagError, BagReader, BagWriter
 from amodal_ros.lab.bags.make import (
     CAMERA_TOPIC,
@@ -54,7 +54,7 @@ def test_what_is_written_is_read_back(tmp_path, storage):
         assert (labels.encoding, labels.step) == ("16UC1", 2 * WIDTH)
         np.testing.assert_array_equal(labels_of(labels), frame.labels)
         assert (info.width, info.height, info.k[0]) == (WIDTH, HEIGHT, 0.0)  # uncalibrated
-        answers = messages.answers_of(truth)
+        answers = typed.answers_of(truth)
         assert [a.instance.id for a in answers] == [POST, BOARD]
         assert [a.completion.source for a in answers] == [Source.GROUND_TRUTH] * 2
         assert answers[1].completion.amodal == frame.truth[0].amodal
@@ -73,7 +73,7 @@ def test_mcap_bags_open_with_the_mcap_tools(tmp_path):
         definition = next(s for s in summary.schemas.values() if s.name == TYPES[TRUTH_TOPIC]).data.decode()
         assert "MSG: amodal_ros/Mask" in definition.replace("/msg/", "/")  # complete: nested types included
         for channel in summary.channels.values():
-            assert channel.metadata["topic_type_hash"] == messages.typestore().hash_rihs01(TYPES[channel.topic])
+            assert channel.metadata["topic_type_hash"] == typed.typestore().hash_rihs01(TYPES[channel.topic])
             assert yaml.safe_load(channel.metadata["offered_qos_profiles"])[0]["reliability"] == 1
         assert len(list(mcap.iter_messages())) == 8
 
@@ -119,9 +119,9 @@ def test_answers_survive_the_wire(hidden, visible, ids, iou):
     possible = (visible | hidden).grow(2)
     completion = Completion(visible, visible | hidden, (30, 40), Source.INFERRED, iou, possible)
     answer = Answer(Instance(9, visible, "car"), completion, inferred_at=1_500_000_000, occluders=tuple(ids))
-    message = messages.instances([answer], (30, 40), stamp=2_000_000_001, model="m")
-    raw = messages.typestore().serialize_cdr(message, messages.INSTANCES)
-    (back,) = messages.answers_of(messages.typestore().deserialize_cdr(raw, messages.INSTANCES))
+    message = typed.instances([answer], (30, 40), stamp=2_000_000_001, model="m")
+    raw = typed.typestore().serialize_cdr(message, typed.INSTANCES)
+    (back,) = typed.answers_of(typed.typestore().deserialize_cdr(raw, typed.INSTANCES))
     assert back.instance == answer.instance
     assert back.completion.amodal == completion.amodal
     assert (back.inferred_at, back.occluders) == (answer.inferred_at, answer.occluders)
@@ -140,14 +140,14 @@ def test_answers_survive_the_wire(hidden, visible, ids, iou):
     ],
 )
 def test_encoding_follows_the_array(pixels, encoding):
-    message = messages.image(pixels, 1)
+    message = typed.image(pixels, 1)
     assert message.encoding == encoding
     assert message.data.size == message.step * message.height == pixels.nbytes
 
 
 def test_an_array_that_is_no_image_is_refused():
     with pytest.raises(ValueError, match=r"float64 \(3, 4\)"):
-        messages.image(np.zeros((3, 4)), 1)
+        typed.image(np.zeros((3, 4)), 1)
 
 
 # --- bad input ----------------------------------------------------------------------------------------------------
@@ -203,7 +203,7 @@ def test_a_damaged_bag_is_one_clear_error(tmp_path, storage, damage):
 
 def test_a_message_that_does_not_fit_its_type_names_the_topic(tmp_path):
     with BagWriter(tmp_path / "bag") as bag:
-        bag.write_raw("/odd", messages.INSTANCES, b"\x00\x01\x00\x00\x01", 5)
+        bag.write_raw("/odd", typed.INSTANCES, b"\x00\x01\x00\x00\x01", 5)
     with BagReader(tmp_path / "bag") as bag, pytest.raises(BagError, match="/odd"):
         next(bag.records()).message()
 
@@ -211,7 +211,7 @@ def test_a_message_that_does_not_fit_its_type_names_the_topic(tmp_path):
 def test_messages_of_another_version_are_not_misread(tmp_path):
     write_frames(scene(1), tmp_path / "bag", rate=10, storage="sqlite3")
     metadata = tmp_path / "bag" / "metadata.yaml"
-    ours = messages.typestore().hash_rihs01(messages.INSTANCES)
+    ours = typed.typestore().hash_rihs01(typed.INSTANCES)
     metadata.write_text(metadata.read_text().replace(ours, "RIHS01_" + 64 * "0"))
     with (
         pytest.raises(BagError, match="another version of amodal_ros/msg/AmodalInstanceArray"),

@@ -13,7 +13,7 @@ import zstandard
 from bag_frames import scene
 from mcap.writer import CompressionType
 
-from amodal_ros.lab.bags import messages
+from amodal_ros.lab.bags import typed
 from amodal_ros.lab.bags.files import BagError, BagReader, BagWriter
 from amodal_ros.lab.bags.make import IMAGE_TOPIC, LABELS_TOPIC, START, TRUTH_TOPIC, write_frames
 
@@ -23,11 +23,11 @@ STEP = 100_000_000
 
 
 def string(text: str) -> bytes:
-    return bytes(messages.typestore().serialize_cdr(messages.typestore().types[STRING](text), STRING))
+    return bytes(typed.typestore().serialize_cdr(typed.typestore().types[STRING](text), STRING))
 
 
 def number(value: int) -> bytes:
-    return bytes(messages.typestore().serialize_cdr(messages.typestore().types[NUMBER](value), NUMBER))
+    return bytes(typed.typestore().serialize_cdr(typed.typestore().types[NUMBER](value), NUMBER))
 
 
 def by_another_tool(path: Path, channels: list[tuple], chunk: int = 300, **options) -> Path:
@@ -95,7 +95,7 @@ def test_without_metadata_the_storage_files_are_read(tmp_path, storage, broken, 
 def test_the_version_of_our_messages_is_in_the_file_too(tmp_path):
     write_frames(scene(1), tmp_path / "bag", rate=10, storage="sqlite3")
     file = tmp_path / "bag" / "bag.db3"
-    ours = messages.typestore().hash_rihs01(messages.INSTANCES).encode()
+    ours = typed.typestore().hash_rihs01(typed.INSTANCES).encode()
     file.write_bytes(file.read_bytes().replace(ours, b"RIHS01_" + 64 * b"0"))
     with pytest.raises(BagError, match="another version of amodal_ros/msg/AmodalInstanceArray"), BagReader(file):
         pass
@@ -216,7 +216,7 @@ def test_compression_by_rosbag2(tmp_path, mode):
     writer = Writer(tmp_path / "packed", version=8, storage_plugin=StoragePlugin.SQLITE3)
     writer.set_compression(CompressionMode[mode.upper()], CompressionFormat.ZSTD)
     with writer:
-        connection = writer.add_connection("/chatter", STRING, typestore=messages.typestore())
+        connection = writer.add_connection("/chatter", STRING, typestore=typed.typestore())
         for k in range(3):
             writer.write(connection, START + k * STEP, string(str(k)))
     with BagReader(tmp_path / "packed") as bag:

@@ -10,7 +10,7 @@ import pytest
 from bag_frames import BOARD, HEIGHT, POST, WIDTH, scene
 
 from amodal_ros import cli
-from amodal_ros.lab.bags import messages
+from amodal_ros.lab.bags import typed
 from amodal_ros.lab.bags.files import BagError, BagReader, BagWriter
 from amodal_ros.lab.bags.make import START, TRUTH_TOPIC, write_frames
 from amodal_ros.lab.bags.score import score
@@ -41,7 +41,7 @@ def answer_bag(folder: Path, count: int = 3, name: str = "answers", first: int =
                 answer(board, frame.truth[0].amodal, Source.INFERRED, stamp),
                 answer(post, half, Source.VISIBLE_ONLY, stamp),
             ]
-            bag.write(topic, messages.instances(answers, SHAPE, stamp, "test"), stamp + 20_000_000)
+            bag.write(topic, typed.instances(answers, SHAPE, stamp, "test"), stamp + 20_000_000)
     return folder / name
 
 
@@ -84,7 +84,7 @@ def test_truth_that_leaves_the_frame_is_compared_there(tmp_path):
     for name, topic, amodal in (("truth", TRUTH_TOPIC, whole), ("answers", ANSWERS, inside)):
         with BagWriter(tmp_path / name) as bag:
             entry = answer(Instance(POST, inside), amodal, Source.GEOMETRIC, 5)
-            bag.write(topic, messages.instances([entry], SHAPE, 5, name), 5)
+            bag.write(topic, typed.instances([entry], SHAPE, 5, name), 5)
     result = score(tmp_path / "answers", tmp_path / "truth")
     assert result["beyond_frame"]
     assert result["bins"]["all"]["methods"]["answer"]["mean"] == pytest.approx(0.5)
@@ -135,6 +135,6 @@ def test_no_common_id(tmp_path):
     stranger = Instance(BOARD + 1, MaskRegion(1, 1, np.ones((3, 3), bool)))
     with BagWriter(tmp_path / "answers") as bag:
         entry = answer(stranger, stranger.visible, Source.INFERRED, START)
-        bag.write(ANSWERS, messages.instances([entry], SHAPE, START, "test"), START)
+        bag.write(ANSWERS, typed.instances([entry], SHAPE, START, "test"), START)
     with pytest.raises(BagError, match="no object to compare"):
         score(tmp_path / "answers", truth_bag(tmp_path))

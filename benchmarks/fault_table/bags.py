@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 from mcap.reader import make_reader
 
-from amodal_ros.lab.bags import messages
+from amodal_ros.lab.bags import typed
 from amodal_ros.lab.bags.files import BagWriter
 from amodal_ros.lab.bags.make import BagFrame, write_frames
 from fault_table import frames
@@ -145,7 +145,7 @@ def _rewrite(path: Path, **options: object) -> None:
 
 
 def _strings(out: Path, *times: int, clock: bool = False) -> Path:
-    types = messages.typestore().types
+    types = typed.typestore().types
     with BagWriter(out) as writer:
         for time_ns in times:
             writer.write("/chatter", types[STRING]("text"), time_ns)
@@ -184,7 +184,7 @@ def time_zero() -> Seen:
 
 
 def _mixed(path: Path, *channels: tuple[str, str, str, int]) -> Path:
-    raw = messages.typestore().serialize_cdr(messages.typestore().types[STRING]("text"), STRING)
+    raw = typed.typestore().serialize_cdr(typed.typestore().types[STRING]("text"), STRING)
     with path.open("wb") as file:
         writer = mcap.writer.Writer(file)
         writer.start("ros2")
