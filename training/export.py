@@ -40,6 +40,8 @@ def export(run: Path, target: Path) -> None:
     settings = yaml.safe_load((SHIPPED / "embedded.yaml").read_text())["settings"]  # they suit every model made here
     (target / FOLDER_PROFILE).write_text(yaml.safe_dump({"settings": settings}, sort_keys=False))
     (target / "README.md").write_text(CARD.read_text() + _figures(run, target))
+    for path in target.rglob("*.safetensors"):
+        path.chmod(0o644)  # written for the owner alone, and a node may run as somebody else
 
 
 def _model_index() -> dict:
