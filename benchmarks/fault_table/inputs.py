@@ -245,8 +245,10 @@ def best_effort_bag() -> Seen:
         command = ("-m", "amodal_ros.lab.bags.demo", "--bag", str(bag), "--out", str(out), "--model", "geometric")
         done = run_cli(sys.executable, *command)
         summary = json.loads((out / "summary.json").read_text()) if (out / "summary.json").exists() else {"frames": {}}
-    answered = summary["frames"].get("answered", 0)
-    seen = f"{answered} answered, exit code {done.returncode} {done.stderr[-200:] if done.returncode else ''}".strip()
+    counted = summary["frames"]
+    answered = counted.get("answered", 0)
+    seen = f"{counted.get('received', 0)} received, {answered} answered, dropped: {counted.get('dropped')}"
+    seen += f", exit code {done.returncode} {done.stderr[-200:] if done.returncode else ''}"
     return Seen(
         "40 frames of 1242x375 in a best-effort bag", "40 answered", seen, answered == 40 and done.returncode == 0
     )
