@@ -13,6 +13,7 @@ import json
 import platform
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -20,10 +21,10 @@ import numpy as np
 
 from amodal_ros.lab.datasets import streets
 from amodal_ros.lab.datasets.kins import Kins
-from amodal_ros.lab.evaluation.baselines import BASELINES, Case
+from amodal_ros.lab.evaluation.baselines import BASELINES
 from amodal_ros.lab.evaluation.ours import Ours
 from amodal_ros.lab.evaluation.runs import RunFolder, Selection, evaluate
-from amodal_ros.scene.mask import MaskRegion
+from amodal_ros.scene import MaskRegion, Scene
 
 
 class WithImage:
@@ -33,9 +34,9 @@ class WithImage:
     sees_neighbours = False
     settings: dict = {}  # noqa: RUF012
 
-    def __call__(self, case: Case) -> list:
-        assert case.image.size
-        return [BASELINES[0](case)[i] for i in range(len(case.objects))]
+    def __call__(self, scene: Scene, which: Sequence[int]) -> list:
+        assert scene.image.size
+        return BASELINES[0](scene, which)
 
 
 def polygons(mask: MaskRegion, shape: tuple[int, int]) -> list[list[float]]:

@@ -235,3 +235,28 @@ def official_model():
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.3)
     return model
+
+
+@pytest.mark.parametrize(("kind", "scale"), [("sam", (32 / 56, 32 / 56)), ("sam2", (32 / 56, 32 / 40))])
+def test_points_reach_the_model_in_its_own_pixels(tmp_path, kind, scale):
+    """On an image of 40 x 56: SAM pads it to a square, SAM 2 squeezes it into one; x stays x and y stays y."""
+    segmenter, seen = loaded(KINDS[kind](tmp_path)), {}
+    forward = segmenter.model.forward
+    segmenter.model.forward = lambda **given: seen.update(given) or forward(**given)
+    points = torch.tensor([[[50.0, 4.0], [7.0, 30.0]]])
+    segmenter.segment(images(40, 56)[:1], points, torch.ones(1, 2, dtype=torch.int64))
+    torch.testing.assert_close(seen["input_points"][0, 0], points[0] * torch.tensor(scale))
+
+
+def test_a_bright_patch_stays_where_it_is(tmp_path):
+    """What the model is shown lies where the points are told to lie."""
+    picture = -torch.ones(1, 3, 40, 56)
+    picture[..., 24:32, 42:49] = 1.0
+    for kind in ("sam", "sam2"):
+        segmenter, seen = loaded(KINDS[kind](tmp_path / kind)), {}
+        forward = segmenter.model.forward
+        segmenter.model.forward = lambda forward=forward, seen=seen, **given: seen.update(given) or forward(**given)
+        segmenter.segment(picture, torch.tensor([[[45.0, 27.5]]]), torch.ones(1, 1, dtype=torch.int64))
+        x, y = seen["input_points"][0, 0, 0].tolist()
+        shown = seen["pixel_values"][0, 0]
+        assert shown[round(y), round(x)] > 0.9 * shown.max()

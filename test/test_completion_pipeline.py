@@ -604,3 +604,32 @@ def test_a_scene_and_its_masks_complete_alike(pipeline):
     assert off[0].source is Source.INFERRED
     with pytest.raises(ValueError, match="which: expected positions of things from 0 to 1, got 2"):
         pipeline.complete(scene, which=[2])
+
+
+def test_every_sample_has_a_noise_of_its_own_and_every_object_the_same(pipeline, monkeypatch):
+    image, masks = four_objects()
+    starts, predict = [], pipeline.backend.predict
+    monkeypatch.setattr(pipeline.backend, "predict", lambda z, t, c: starts.append(z.clone()) or predict(z, t, c))
+    pipeline.complete(image, masks[:2], reading="equation", guidance=0.0, samples=2, occluders="off")
+    noise = starts[0]  # object 0 twice, object 1 twice
+    assert len(noise) == 4 and not torch.equal(noise[0], noise[1])
+    assert torch.equal(noise[0], noise[2]) and torch.equal(noise[1], noise[3])
+
+
+def test_object_noise_is_of_the_readings_that_have_it(pipeline):
+    image, disc, box = scene_of_two()
+    for reading, noisy in (("equation", True), ("start", True), ("anchored", False), ("anchored_real", False)):
+        trace = pipeline.complete(image, [disc], [box], reading=reading, trace=True)[0].trace
+        changed = np.abs(trace.condition[trace.visible].astype(int) - trace.image[trace.visible]).max()
+        assert (changed > 5) == noisy, reading
+
+
+def test_the_segmenters_own_opinion_decides_alone_or_between_equals():
+    from amodal_ros.completion.judge import best_candidate
+
+    mask, wrong = MaskRegion(10, 10, np.ones((10, 10), bool)), MaskRegion(40, 40, np.ones((10, 10), bool))
+    scene = Scene.of_masks([mask], (60, 80))
+    predicted = np.array([0.5, 0.9, 0.95])
+    known, _ = best_candidate([mask, mask, wrong], predicted, scene, 0, Judgement("known"))
+    alone, _ = best_candidate([mask, mask, wrong], predicted, scene, 0, Judgement("predicted"))
+    assert (known, alone) == (1, 2)

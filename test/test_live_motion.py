@@ -170,3 +170,24 @@ def test_without_an_outline_the_prediction_stands():
 def test_points_lie_on_a_mask_or_not():
     on = lies_on(car(10, 10), np.array([[10.0, 49.0], [9.0, 49.0], [10.0, 10.0], [1e6, -1e6]]))
     assert on.tolist() == [True, False, False, False]
+
+
+def test_a_mask_is_moved_to_the_half_pixel():
+    """Pixels' centres have whole coordinates: a box of pixels 10 to 19 reaches from 9.5 to 19.5."""
+    mask = MaskRegion(10, 10, np.ones((10, 10), bool))
+    for motion, first, last in [
+        (Similarity(2.0, 0.0, 0.0), 19.0, 39.0),
+        (Similarity(3.0, 0.0, 0.0), 28.5, 58.5),
+    ]:
+        moved = motion.mask(mask, (400, 400)).trim()
+        assert abs((moved.x - 0.5) - first) <= 0.5 and abs((moved.x + moved.width - 0.5) - last) <= 0.5
+        assert abs((moved.x + (moved.width - 1) / 2) - (first + last) / 2) <= 0.26, "to neither side"
+
+
+@given(st.integers(20, 120), st.integers(16, 60))
+def test_a_shape_fitted_to_its_own_outline_stays(width, height):
+    mask = car(60, 50, 2 * (width // 2), 2 * (height // 2))
+    outline, cut = own_outline(mask, MaskRegion.empty(), (400, 400))
+    fitted = fit_outline(ShapeField(mask), Similarity(), outline, cut)
+    assert abs(fitted.scale - 1) * max(mask.width, mask.height) < 0.5
+    np.testing.assert_allclose(fitted.points(outline), outline, atol=0.45)

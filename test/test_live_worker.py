@@ -47,11 +47,14 @@ class running:
 
 def test_later_frames_show_what_the_worker_completed():
     shots = parked(frames=3)
-    with running(LiveSession(Oracle(shots), patience=0.0)) as session:
+    pipeline, hold = Oracle(shots), threading.Event()
+    with running(LiveSession(pipeline, patience=0.0)) as session:
         assert sources(session.answer(shots[0][0])) & {Source.GEOMETRIC, Source.INFERRED}  # the worker may be quick
         assert session.drain(WAIT)
+        pipeline.before = lambda should_stop: hold.wait(WAIT)  # else it may complete the next frame before its answer
         later = session.answer(shots[1][0])
         figures = session.diagnostics()
+        hold.set()
     propagated = [a for a in later if a.completion.source is Source.PROPAGATED]
     assert propagated and all(a.inferred_at == shots[0][0].stamp for a in propagated)
     assert Source.GEOMETRIC not in sources(later)
@@ -236,3 +239,14 @@ def test_answers_and_figures_can_be_asked_from_many_threads():
             thread.join(WAIT)
     assert not errors
     assert np.isfinite(session.diagnostics()["answer.p95_s"])
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="priorities are per thread on Linux")
+def test_the_worker_steps_back_behind_the_answers():
+    shots = parked(frames=1)
+    pipeline, nice = Oracle(shots), []
+    pipeline.before = lambda should_stop: nice.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+    with running(LiveSession(pipeline)) as session:
+        session.answer(shots[0][0])
+        assert session.drain(WAIT)
+    assert nice and min(nice) >= min(19, os.getpriority(os.PRIO_PROCESS, 0) + 5)

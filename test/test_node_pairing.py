@@ -202,3 +202,12 @@ def test_nothing_is_counted_while_closed(topic):
     intake = Intake(TOPICS, lambda *drop: None)
     intake.offer(topic, 5, "message", 1)
     assert intake.counts()[topic].received == 0 and intake.take() is None
+
+
+def test_a_partner_a_little_older_than_the_last_pair_still_serves_the_next_image():
+    bench = Bench(slop=20 * MS)
+    bench.add("image", 100)
+    bench.add("instance_mask", 110)
+    bench.add("image", 115)
+    bench.add("instance_mask", 97)  # within the slop of the second image, and after the first one's pair
+    assert [pair.stamp for pair in bench.pairs] == [100 * MS, 115 * MS] and not bench.drops

@@ -125,7 +125,7 @@ def test_the_executable_stops_on_interrupt_and_refuses_bad_values():
         assert running.end() == 0
         assert not [line for line in running.lines if "Traceback" in line or "ERROR" in line], running.lines
     with process("-m", "amodal_ros.node.main", "--ros-args", "-p", "occluders:=nobody") as running:
-        running.line("expected one of instances, any, off, or empty, got 'nobody'")
+        running.line("expected one of instances, depth, any, off, or empty, got 'nobody'")
         assert running.popen.wait(30) == 2
 
 

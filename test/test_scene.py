@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 
 from amodal_ros.lab.datasets.coco_a import CocoA
 from amodal_ros.lab.datasets.folder import Folder
-from amodal_ros.scene import MaskRegion, Scene, Source, convex_hull
+from amodal_ros.scene import Completion, MaskRegion, Scene, Source, convex_hull
 
 HEIGHT, WIDTH = 30, 40
 FRAME = (HEIGHT, WIDTH)
@@ -317,3 +317,28 @@ def test_depth_never_breaks_a_scene(masks: list[MaskRegion], seed: int) -> None:
     for i, mine in enumerate(scene.masks[: len(scene.things)]):
         assert not scene.feasible(i, BOX).overlap(mine)
         assert scene.geometric(i).amodal.contains(mine)
+
+
+# --- margins, ratios --------------------------------------------------------------------------------------
+
+
+def test_a_little_evidence_rules_nobody_out() -> None:
+    near_even = Scene.of_masks([block(2, 2, 12, 20), block(14, 2, 12, 21)], FRAME)  # one pixel lower of twenty
+    assert 0 < near_even.order.evidence[1, 0] < 0.5
+    assert near_even.order.in_front.tolist() == [[False, True], [True, False]]
+    clear = Scene.of_masks([block(2, 2, 12, 20), block(14, 2, 12, 25)], FRAME)
+    assert clear.order.in_front.tolist() == [[False, False], [True, False]]
+
+
+@pytest.mark.parametrize(("nearer", "decided"), [(0.99, False), (0.9, True)])
+def test_depths_that_hardly_differ_do_not_decide(nearer: float, decided: bool) -> None:
+    depth = np.full(FRAME, 10.0, np.float32)
+    depth[:, 14:] = 10.0 * nearer
+    order = Scene.of_masks([block(2, 2, 12, 20), block(14, 2, 12, 20)], FRAME, depth=depth).order
+    assert order.in_front[0, 1] != decided and order.in_front[1, 0]
+
+
+def test_ratios_tell_what_is_hidden_from_what_is_cut_off() -> None:
+    done = Completion(block(0, 0, 10, 10), block(-20, 0, 30, 20), FRAME, Source.INFERRED)
+    assert done.occlusion_ratio == pytest.approx(0.5), "of the 10 x 20 pixels inside the frame half are seen"
+    assert done.truncation_ratio == pytest.approx(2 / 3), "20 of 30 columns lie outside"
