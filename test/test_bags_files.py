@@ -117,7 +117,7 @@ masks = st.builds(
 @given(hidden=masks, visible=masks, ids=st.lists(st.integers(0, 2**32 - 1), max_size=3), iou=st.floats(0, 1, width=32))
 def test_answers_survive_the_wire(hidden, visible, ids, iou):
     possible = (visible | hidden).grow(2)
-    completion = Completion(visible, visible | hidden, (30, 40), Source.INFERRED, iou, possible)
+    completion = Completion(visible, visible | hidden, (30, 40), Source.INFERRED, iou, lambda amodal: possible)
     answer = Answer(Instance(9, visible, "car"), completion, inferred_at=1_500_000_000, occluders=tuple(ids))
     message = typed.instances([answer], (30, 40), stamp=2_000_000_001, model="m")
     raw = typed.typestore().serialize_cdr(message, typed.INSTANCES)

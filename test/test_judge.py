@@ -153,3 +153,8 @@ def test_ratios_that_nobody_estimated_are_not_a_number():
     cut, free = scene.geometric(0), scene.geometric(1)
     assert math.isnan(cut.truncation_ratio) and free.truncation_ratio == 0.0
     assert cut.expected_iou < free.expected_iou
+
+
+def test_an_empty_guess_is_possible_nowhere():
+    scene = side_by_side()
+    assert not scene.possible(0, MaskRegion.empty()) and not scene.possible(0, MaskRegion(5, 5, np.zeros((3, 3), bool)))

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -447,7 +448,7 @@ def _conclude(scene: Scene, tasks: list[_Task], call: _Call) -> Completion:
         scene.shape,
         Source.INFERRED,
         verdict.expected_iou,
-        possible=scene.possible(i, verdict.amodal),
+        around=partial(scene.possible, i),
         agreement=agreement_of([admissible(t.guess, scene, i, judgement) for t in tasks]),
         occluders=scene.in_front_of(i),
         estimates_outside=verdict.kind in ("completion", "likely") or not scene.masks[i].touches_edge(*scene.shape),

@@ -189,7 +189,6 @@ class LiveSession:
                 amodal=amodal,
                 source=source,
                 expected_iou=min(1.0, max(0.0, shape.value(scene.stamp))),
-                possible=scene.possible(i, amodal),
                 agreement=shape.agreement,
                 estimates_outside=shape.estimates_outside or not visible.touches_edge(*scene.shape),
             )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import cached_property
 from typing import Any
 
 from amodal_ros.scene.mask import MaskRegion
@@ -34,7 +35,7 @@ class Completion:
         frame_shape: (height, width) of the frame that the ratios refer to.
         source: where `amodal` comes from.
         expected_iou: estimate of the IoU of `amodal` with the true whole object, in [0, 1]; NaN if unknown.
-        possible: where the object can be, for safety; `amodal` is added to it, so that it contains it always.
+        around: tells where the object can be if a mask is the best guess at it; None: nowhere else.
         agreement: mean IoU of the samples with their majority in [0, 1]; NaN if one was drawn.
         occluders: which masks can be in front: positions in `scene.Scene.masks`.
         enters: pixels that the model painted into other masks, by their position: evidence of who is in front.
@@ -49,7 +50,7 @@ class Completion:
     frame_shape: tuple[int, int]
     source: Source
     expected_iou: float = math.nan
-    possible: MaskRegion = field(default_factory=MaskRegion.empty)
+    around: Callable[[MaskRegion], MaskRegion] | None = field(default=None, repr=False)
     agreement: float = math.nan
     occluders: tuple[int, ...] = ()
     enters: Mapping[int, int] = field(default_factory=dict, repr=False)
@@ -57,9 +58,10 @@ class Completion:
     error: str = ""
     trace: Any = field(default=None, repr=False)
 
-    def __post_init__(self) -> None:
-        if not self.possible.contains(self.amodal):
-            object.__setattr__(self, "possible", self.possible | self.amodal)
+    @cached_property
+    def possible(self) -> MaskRegion:
+        """Where the object can be, for safety; contains `amodal`. Computed when it is first asked for."""
+        return self.amodal if self.around is None else self.amodal | self.around(self.amodal)
 
     @property
     def occlusion_ratio(self) -> float:

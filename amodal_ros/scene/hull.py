@@ -17,9 +17,11 @@ def convex_hull(mask: MaskRegion) -> MaskRegion:
         return MaskRegion.empty()
     tight = mask.trim()
     height, width = tight.bits.shape
-    bits = np.ascontiguousarray(tight.bits).view(np.uint8)
-    contours, _ = cv2.findContours(bits, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    corners = cv2.convexHull(np.concatenate(contours))[:, 0]
+    # The hull of every row's first and last pixel, however many pieces the mask has.
+    rows = np.flatnonzero(tight.bits.any(axis=1))
+    first, last = tight.bits.argmax(axis=1)[rows], width - 1 - tight.bits[:, ::-1].argmax(axis=1)[rows]
+    ends = np.stack([np.concatenate([first, last]), np.concatenate([rows, rows])], axis=1)
+    corners = cv2.convexHull(ends.astype(np.int32))[:, 0]
     left, right = _row_spans(corners, height)
     columns = np.arange(width)
     return MaskRegion(tight.x, tight.y, (columns >= left[:, None]) & (columns <= right[:, None]))

@@ -65,9 +65,9 @@ class Order:
         return other
 
     @cached_property
-    def grown(self) -> list[MaskRegion]:
-        """The masks with room for a sloppy outline (`SLOPPY`)."""
-        return [mask.grow(SLOPPY) for mask in self._masks]
+    def grown(self) -> Grown:
+        """The masks with room for a sloppy outline (`SLOPPY`), each grown when it is first asked for."""
+        return Grown(self._masks)
 
     @cached_property
     def by_masks(self) -> np.ndarray:
@@ -76,7 +76,7 @@ class Order:
         In [-2.5, 2.5]; NaN where the two do not touch. For two things [i, j] is -[j, i].
         """
         evidence = np.full((len(self._masks), self._things), np.nan)
-        meet = np.triu(_boxes_meet(self.grown), 1)[: self._things]
+        meet = np.triu(_boxes_meet(self._masks), 1)[: self._things]
         for i, j in zip(*np.nonzero(meet)):
             seam = self.grown[i] & self.grown[j]
             if not seam.area:
@@ -113,6 +113,19 @@ class Order:
         return DEPTH_WEIGHT * by_depth if by_depth else by_masks
 
 
+class Grown:
+    """Masks grown by `SLOPPY` on demand, by position."""
+
+    def __init__(self, masks: Sequence[MaskRegion]) -> None:
+        self._masks = masks
+        self._grown: dict[int, MaskRegion] = {}
+
+    def __getitem__(self, i: int) -> MaskRegion:
+        if i not in self._grown:
+            self._grown[i] = self._masks[i].grow(SLOPPY)
+        return self._grown[i]
+
+
 def entry(i_in_j: float, j_in_i: float) -> float:
     """How much further i's completion enters j than j's completion enters i, in (-1, 1).
 
@@ -147,8 +160,9 @@ def bulge(mask_i: MaskRegion, mask_j: MaskRegion, seam: MaskRegion) -> float:
 
 
 def _boxes_meet(masks: Sequence[MaskRegion]) -> np.ndarray:
+    """bool (n, n): which boxes overlap when each has grown by `SLOPPY`."""
     x, y, width, height = np.array([m.box for m in masks], int).reshape(-1, 4).T
-    reaches = (x[:, None] < x + width) & (y[:, None] < y + height)
+    reaches = (x[:, None] < x + width + 2 * SLOPPY) & (y[:, None] < y + height + 2 * SLOPPY) & (width > 0)
     return reaches & reaches.T
 
 

@@ -7,7 +7,7 @@ A hidden part must be hidden by something: another object, the frame's edge, or 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -257,7 +257,7 @@ class Scene:
             self.shape,
             source,
             worth.expected_iou(self, i, amodal),
-            possible=self.possible(i, amodal),
+            around=partial(self.possible, i),
             occluders=self.in_front_of(i),
             estimates_outside=not mask.touches_edge(*self.shape),
         )

@@ -39,13 +39,14 @@ SIGNS = (
 
 def signs(scene: Scene, i: int, amodal: MaskRegion) -> np.ndarray:
     """What tells the worth of a geometric answer for thing i: float (len(SIGNS),)."""
-    mask = scene.masks[i]
-    ring = scene.order.grown[i] - mask
-    hiding = MaskRegion.union_of(mask.within(*ring.box) for mask in scene.hiding(i))
+    mask, cut = scene.masks[i], 0.0
+    if hiders := scene.hiding(i):
+        ring = scene.order.grown[i] - mask
+        cut = ring.overlap(MaskRegion.union_of(hider.within(*ring.box) for hider in hiders)) / max(1, ring.area)
     return np.array(
         [
             1.0,
-            ring.overlap(hiding) / max(1, ring.area),
+            cut,
             min(2.0, amodal.area / max(1, mask.area) - 1.0),
             log_size(mask),
             float(mask.touches_edge(*scene.shape)),
@@ -71,6 +72,8 @@ def possible(scene: Scene, i: int, amodal: MaskRegion) -> MaskRegion:
     count even where `occluders` rules them out, since labels are never complete. Pixels of things that are behind are
     left out. Contains `amodal`.
     """
+    if not amodal.area:
+        return amodal
     labelled, unlabelled = reached(scene, i, amodal, FAR, NEAR)
     return (amodal | labelled | unlabelled).trim()
 

@@ -6,7 +6,7 @@ Field names are those of ROS, so what reads a message here reads one of rclpy's 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -102,7 +102,7 @@ def answers_of(message: Any) -> list[Answer]:
             shape,
             Source(entry.source),
             entry.expected_iou,
-            mask_to_region(entry.possible),
+            _always(entry.possible),
             entry.agreement,
             estimates_outside=not math.isnan(entry.truncation_ratio),
         )
@@ -111,6 +111,11 @@ def answers_of(message: Any) -> list[Answer]:
             Answer(instance, completion, nanoseconds(entry.inferred_at), tuple(int(i) for i in entry.occluders))
         )
     return answers
+
+
+def _always(mask: Any) -> Callable[[MaskRegion], MaskRegion]:
+    """What a message says is possible, whatever the guess."""
+    return lambda _: mask_to_region(mask)
 
 
 def _new(package: str, name: str) -> Any:
