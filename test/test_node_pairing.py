@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 import pytest
@@ -103,7 +104,8 @@ def test_a_bag_that_loops_loses_nothing_and_marks_the_pair():
     bench.add("image", 100)
     bench.add("instance_mask", 100)
     assert bench.stamps == [9000, 9100, 9200, 0, 100] and not bench.drops
-    assert [pair.jumped for pair in bench.pairs] == [False, False, False, True, False]
+    assert [pair.jumped for pair in bench.pairs] == [False, False, False, False, True]
+    assert [pair.believed for pair in bench.pairs] == [True, True, True, False, True]  # 0 alone may be a broken stamp
 
 
 def test_masks_that_are_late_when_a_bag_loops_lose_no_image_of_the_new_round():
@@ -129,6 +131,25 @@ def test_one_broken_stamp_costs_only_itself(broken):
             bench.add("instance_mask", 50_000 + 100 * (k - 3))
     assert bench.stamps == [50_000 + 100 * k for k in range(1, 9)]
     assert not any(pair.jumped for pair in bench.pairs) and len(bench.drops) <= 1
+
+
+@pytest.mark.parametrize("broken", [1, 10**9])
+def test_a_broken_stamp_that_the_segmenter_copied_is_answered_and_not_believed(broken):
+    bench = Bench(seconds=100.0)
+    for ms in (50_000, 50_100, broken, 50_200, 50_300):
+        bench.add("image", ms)
+        bench.add("instance_mask", ms)
+    assert bench.stamps == [50_000, 50_100, broken, 50_200, 50_300] and not bench.drops
+    assert [pair.believed for pair in bench.pairs] == [True, True, False, True, True]
+    assert not any(pair.jumped for pair in bench.pairs)
+
+
+def test_after_a_gap_the_second_pair_is_believed():
+    bench = Bench(seconds=100.0)
+    for ms in (1_000, 1_100, 900_000, 900_100, 900_200):
+        bench.add("image", ms)
+        bench.add("instance_mask", ms)
+    assert [pair.believed for pair in bench.pairs] == [True, True, False, True, True] and not bench.drops
 
 
 def test_a_stamp_that_was_answered_is_a_duplicate():
@@ -168,7 +189,8 @@ def test_every_message_is_paired_dropped_or_held_once(arrivals, slop):
     for pair in bench.pairs:
         assert abs(pair.messages["instance_mask"][1] - pair.messages["image"][1]) * MS <= slop
         assert pair.messages["image"][1] * MS == pair.stamp
-    for before, after in zip(bench.pairs, bench.pairs[1:]):
+    believed = [pair for pair in bench.pairs if pair.believed]
+    for before, after in itertools.pairwise(believed):
         assert after.jumped == (before.stamp - after.stamp > JUMP) and (after.stamp > before.stamp or after.jumped)
 
 

@@ -276,7 +276,7 @@ class AmodalNode(LifecycleNodeMixin, Node):
 
     def _on_parameters(self, changes: list[Parameter]) -> SetParametersResult:
         try:
-            self._changed(changes, self._state_machine.current_state[1] in ("activating", "active"))
+            self._changed(changes, self._state_machine.current_state[1] in ("configuring", "activating", "active"))
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 #: A stamp further back than this is a clock that jumped (a bag that loops); less is jitter (nanoseconds).
 JUMP = 500_000_000
+#: A stamp further ahead than this is a gap, or one broken stamp (nanoseconds).
+GAP = 10_000_000_000
 
 
 @dataclass(frozen=True)
@@ -18,12 +20,15 @@ class Pair:
         messages: by topic.
         completed: when the last of them came, seconds on the caller's clock.
         jumped: time went back by more than `JUMP` since the pair before.
+        believed: False for a jump of the stamps that no second image confirms yet: it may be one broken stamp, copied
+            onto the mask, and nothing should be forgotten for it.
     """
 
     stamp: int
     messages: dict[str, object]
     completed: float
     jumped: bool = False
+    believed: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +73,7 @@ class Pairer:
         self._bytes = 0
         self._paired: int | None = None  # the last pair's stamp
         self._epoch = dict.fromkeys(topics, 0)
-        self._suspect: dict[str, int | None] = dict.fromkeys(topics)  # a stamp that went back, until a second one does
+        self._suspect: dict[str, int | None] = dict.fromkeys(topics)  # a stamp that jumped, until a second one does
 
     def waiting(self, topic: str) -> int:
         """How many messages of a topic are held."""
@@ -112,14 +117,14 @@ class Pairer:
     def _follow(self, topic: str, stamp: int) -> int:
         """Note a topic's newest stamp; returns the message's epoch.
 
-        One stamp can be broken: a jump back is believed when a second message confirms it. Then what the buffer holds
-        of the time before is of no use; topics jump one after the other, and what has jumped already stays.
+        One stamp can be broken: a jump is believed when a second message confirms it. After one back what the buffer
+        holds of the time before is of no use; topics jump one after the other, and what has jumped already stays.
         """
         newest, suspect = self.newest[topic], self._suspect[topic]
         self._suspect[topic] = None
-        if newest is None or newest - stamp <= JUMP:
+        if newest is None or -GAP <= newest - stamp <= JUMP:
             self.newest[topic] = stamp if newest is None else max(newest, stamp)
-        elif suspect is None or suspect - stamp > JUMP:
+        elif suspect is None or not -GAP <= suspect - stamp <= JUMP:
             self._suspect[topic] = stamp
             return self._epoch[topic] + 1
         else:
@@ -158,13 +163,16 @@ class Pairer:
         stamp = chosen[self._image].stamp
         for topic, held in chosen.items():
             self._remove(topic, held)
+        messages = {topic: held.message for topic, held in chosen.items()}
+        if chosen[self._image].epoch > self._epoch[self._image]:
+            return Pair(stamp, messages, now, believed=False)
         jumped = self._paired is not None and self._paired - stamp > JUMP
         self._paired = stamp
         epoch = max(held.epoch for held in chosen.values())
         if jumped:
             self._drop_before(epoch, stamp)
         self._drop_where(lambda topic, held: held.epoch <= epoch and self._is_past(topic, held.stamp), "skipped")
-        return Pair(stamp, {topic: held.message for topic, held in chosen.items()}, now, jumped)
+        return Pair(stamp, messages, now, jumped)
 
     def _drop_where(self, hopeless: Callable[[str, _Held], bool], reason: str) -> None:
         for topic, queue in self._held.items():

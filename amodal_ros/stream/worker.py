@@ -8,6 +8,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 
+from amodal_ros.live.plain import PlainAnswerer
 from amodal_ros.scene import Answer, Scene
 from amodal_ros.stream.answerers import Loaded
 from amodal_ros.stream.frames import scene_of
@@ -21,6 +22,8 @@ from amodal_ros.stream.timings import Timings
 LATEST = 5
 #: After it ended unexpectedly answering begins again so much later (seconds).
 RETRY = 0.1
+#: Answers a frame whose stamp is not believed: it neither uses nor disturbs what is remembered.
+GEOMETRY = PlainAnswerer()
 
 Publish = Callable[[object, Scene, list[Answer]], None]
 
@@ -122,7 +125,8 @@ class Worker(threading.Thread):
                 loaded.occluders,
             )
         with self._timings.measure("answer"):
-            answers = loaded.answerer.answer(scene, self._interrupt.is_set)
+            answerer = loaded.answerer if pair.believed else GEOMETRY
+            answers = answerer.answer(scene, self._interrupt.is_set)
         if self._interrupt.is_set():
             self._intake.drop("inactive")
             return

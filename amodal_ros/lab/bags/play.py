@@ -29,6 +29,8 @@ CLOCK_PERIOD = 0.025  # seconds of wall time between two /clock messages, as `ro
 #: A longer time (seconds) without a message is no pause but a clock that was set meanwhile, as from 1970 to today on a
 #: robot without a battery for it, or from zero to simulated time. It is not waited for.
 LONGEST_PAUSE = 3600.0
+#: A publisher knows its subscriber before the subscriber hears it: a message sent in between is lost (seconds).
+SETTLE = 0.3
 SUBSCRIBER_DEADLINE = 60.0  # seconds to wait for a subscriber
 ACKNOWLEDGE_DEADLINE = Duration(seconds=5)  # for the last messages to arrive before the publishers go
 
@@ -185,3 +187,5 @@ def _await_subscribers(publishers: dict[str, Publisher], topics: Sequence[str]) 
         if time.monotonic() > deadline:
             raise BagError(f"no subscriber within {SUBSCRIBER_DEADLINE:g} s on {', '.join(waiting)}")
         time.sleep(0.05)  # rclpy has no event for a matched subscriber that works for every middleware
+    if topics:
+        time.sleep(SETTLE)
