@@ -12,6 +12,7 @@ pytest.importorskip("rclpy")
 from live_scenes import HEIGHT, WIDTH, Oracle, Slow, parked
 from ros_graph import graph, image, labels
 
+from amodal_ros.errors import Interrupted
 from amodal_ros.live.session import LiveSession
 from amodal_ros.messages import nanoseconds
 from amodal_ros.msg import AmodalInstance
@@ -37,6 +38,21 @@ class SlowInNode(ByPixels, Slow):
 
 class OracleInNode(ByPixels, Oracle):
     pass
+
+
+class FirstFrameInNode(OracleInNode):
+    """Never comes to the end of a completion on a later frame."""
+
+    def complete(self, scene, **options):
+        if scene.stamp == self.first:
+            return super().complete(scene, **options)
+        while not options["should_stop"]():
+            time.sleep(0.01)
+        raise Interrupted([None] * len(options["which"]))
+
+    def __init__(self, shots) -> None:
+        super().__init__(shots)
+        self.first = shots[0][0].stamp
 
 
 def as_messages(frame: Scene):
@@ -71,7 +87,7 @@ def test_answers_keep_the_rate_while_a_slow_completion_runs():
 
 def test_an_old_completion_is_published_with_the_stamp_it_rests_on():
     shots = parked(frames=2)
-    session = LiveSession(OracleInNode(shots), patience=0.0)
+    session = LiveSession(FirstFrameInNode(shots), patience=0.0)
     session.start()
     with graph(answerer=session) as (_, peer):
         peer.ask(shots[0][0].stamp, *as_messages(shots[0][0]))
