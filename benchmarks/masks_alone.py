@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from tqdm import tqdm
@@ -20,7 +20,7 @@ from tqdm import tqdm
 from amodal_ros.lab.datasets import streets
 from amodal_ros.lab.datasets.coco_a import CocoA
 from amodal_ros.lab.datasets.folder import Folder
-from amodal_ros.scene import MaskRegion, Scene, convex_hull
+from amodal_ros.scene import MaskRegion, Occluders, Scene, convex_hull
 
 BINS = {
     "none": (-1, 0),
@@ -36,13 +36,21 @@ SMALLEST = 25  # visible pixels
 
 @dataclass
 class Case:
-    """A frame's visible and true masks: first the `count` objects to judge, then what else is labelled."""
+    """A frame's visible and true masks: first the `count` objects to judge, then what else is labelled.
+
+    `stuff`: what else is labelled as stuff. `occluders`: as in `Scene`, beside ``any``.
+    """
 
     shape: tuple[int, int]
     visible: list[MaskRegion]
     amodal: list[MaskRegion]
     count: int
+    stuff: list[MaskRegion] = field(default_factory=list)
     depth: np.ndarray | None = None
+    occluders: Occluders = "instances"
+
+    def scene(self, occluders: Occluders) -> Scene:
+        return Scene(None, self.visible, self.stuff, depth=self.depth, occluders=occluders, shape=self.shape)
 
 
 def cases_of(dataset) -> Iterator[Case]:
@@ -52,7 +60,14 @@ def cases_of(dataset) -> Iterator[Case]:
         yield Case(sample.shape, visible, amodal, len(sample.objects))
 
 
-def street_cases(count: int, labels: str, unseen: bool, depth: bool = False) -> Iterator[Case]:
+def street_cases(count: int, labels: str, unseen: bool = False, depth: str = "") -> Iterator[Case]:
+    """Streets with poles, trees, signs and fences unlabelled (``things``), as things (``all``), as stuff (one mask per
+    class) or as stuff with ground, sky and walls too (``everything``).
+
+    Args:
+        depth: ``order``: it tells the order alone; ``exact``: it also shows what hides; ``sparse``: so do 5 % of its
+            pixels with 2 % noise.
+    """
     for seed in tqdm(range(FIRST_SEED, FIRST_SEED + count), leave=False):
         frame = streets.scene(seed, unseen=unseen)
         seen = [thing for thing in frame.objects if thing.visible.area >= SMALLEST]
@@ -60,13 +75,34 @@ def street_cases(count: int, labels: str, unseen: bool, depth: bool = False) -> 
         rest = [thing for thing in seen if not thing.labelled] if labels == "all" else []
         visible = [thing.visible for thing in things + rest]
         amodal = [thing.amodal.clip(*frame.shape) for thing in things + rest]
-        yield Case(frame.shape, visible, amodal, len(things), frame.depth if depth else None)
+        stuff = stuff_of(frame, everything=labels == "everything") if labels in ("stuff", "everything") else []
+        image = frame.depth if depth else None
+        if depth == "sparse":
+            rng = np.random.default_rng(seed)
+            noisy = frame.depth * (1 + 0.02 * rng.standard_normal(frame.shape))
+            image = np.where(rng.random(frame.shape) < 0.05, noisy, np.nan).astype(np.float32)
+        occluders: Occluders = "depth" if depth in ("exact", "sparse") else "instances"
+        yield Case(frame.shape, visible, amodal, len(things), stuff, image, occluders)
+
+
+def stuff_of(frame: streets.StreetFrame, everything: bool) -> list[MaskRegion]:
+    """One mask per class of stuff."""
+    classes: dict[str, list[MaskRegion]] = {}
+    for thing in frame.objects:
+        if not thing.labelled and thing.visible.area:
+            classes.setdefault(thing.kind, []).append(thing.visible)
+    stuff = [MaskRegion.union_of(masks) for masks in classes.values()]
+    if everything:
+        free = ~MaskRegion.union_of(thing.visible for thing in frame.objects).full(*frame.shape)
+        sky, lower = free & (frame.depth == 0), np.arange(frame.shape[0])[:, None] >= frame.shape[0] // 2
+        stuff += [MaskRegion.from_full(m) for m in (sky, free & ~sky & lower, free & ~sky & ~lower)]
+    return stuff
 
 
 def judge_order(case: Case, scene: Scene) -> list[int]:
     """1 right, 0 open, -1 wrong, for every pair that touches and hides one another."""
     verdicts = []
-    front = scene.order.in_front
+    front = scene.order.in_front[: len(case.visible)]
     for i, j in zip(*np.nonzero(np.triu(front | front.T))):
         j_hides_i = case.amodal[i].overlap(case.visible[j]) - case.amodal[j].overlap(case.visible[i])
         if abs(j_hides_i) >= 20:
@@ -78,8 +114,8 @@ def report(title: str, cases: Iterator[Case]) -> None:
     order: list[int] = []
     rows: list[list[float]] = []  # occlusion, F's share, then one IoU per method
     for case in cases:
-        by_mode = {mode: Scene.of_masks(case.visible, case.shape, mode, case.depth) for mode in ("instances", "any")}
-        instances = by_mode["instances"]
+        instances = case.scene(case.occluders)
+        by_mode = {"bounded": instances, "any": instances.replace(occluders="any")}
         order += judge_order(case, instances)
         for i, (visible, amodal) in enumerate(zip(instances.masks[: case.count], case.amodal)):
             hidden = amodal - visible
@@ -113,7 +149,12 @@ def main() -> None:
             for labels in ("things", "all"):
                 title = f"streets{', unseen kinds' if unseen else ''}, labels {labels}"
                 report(title, street_cases(args.streets, labels, unseen))
-        report("streets, labels all, with depth", street_cases(args.streets, "all", False, depth=True))
+        report("streets, labels all, depth for the order", street_cases(args.streets, "all", depth="order"))
+        for labels in ("stuff", "everything"):
+            report(f"streets, labels things and {labels}", street_cases(args.streets, labels))
+        for labels, depth in (("things", "exact"), ("things", "sparse"), ("everything", "exact")):
+            title = f"streets, labels {labels}, occluders depth, {depth}"
+            report(title, street_cases(args.streets, labels, depth=depth))
 
 
 if __name__ == "__main__":
