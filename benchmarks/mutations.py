@@ -36,11 +36,7 @@ FAULTS: dict[str, list[Fault]] = {
         ),
         ("completion/area.py", "F.avg_pool2d(area, factor) > 0", "F.avg_pool2d(area, factor) > 0.5"),
         ("completion/area.py", "return reach & ~visible", "return reach"),
-        (
-            "completion/backends/schedules.py",
-            "return x if level >= len(self) else",
-            "return x if level > len(self) + 1 else",
-        ),
+        ("completion/backends/schedules.py", "self._noise[level] * noise", "self._noise[level - 1] * noise"),
         ("completion/backends/schedules.py", "self._signal[step + 1] * clean", "self._signal[step] * clean"),
     ],
     "test_completion_pipeline.py": [
@@ -56,7 +52,6 @@ FAULTS: dict[str, list[Fault]] = {
         ("completion/points.py", "feasible | outside | near", "feasible | near"),
         ("completion/judge.py", "scores * np.clip(predicted, 0.05, 1.0)", "scores"),
         ("completion/judge.py", 'predicted if judgement.choice == "predicted" else', "predicted if False else"),
-        ("completion/judge.py", "(guess & mask) | (guess & scene.feasible(i, guess.box))", "guess"),
         ("completion/crop.py", "out if out.any() else share > 0", "out"),
         ("settings/method.py", '"guidance": GUIDANCE.get(family, 0.75)', '"guidance": 0.75'),
         ("settings/method.py", '        "samples": 1,\n        "points"', '        "points"'),
@@ -64,6 +59,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("settings/values.py", "if key not in own:", "if False:"),
     ],
     "test_judge.py": [
+        ("completion/judge.py", "(guess & mask) | (guess & scene.feasible(i, guess.box))", "guess"),
+        ("completion/judge.py", "if judgement.keep_visible else shape.trim()", ""),
         ("completion/judge.py", 'if judgement.answer == "best":', "if True:"),
         ("completion/judge.py", "max(cells, key=", "min(cells, key="),
         ("scene/order.py", "evidence[i, j] -= ENTRY_WEIGHT * share", "evidence[i, j] += ENTRY_WEIGHT * share"),

@@ -158,3 +158,23 @@ def test_ratios_that_nobody_estimated_are_not_a_number():
 def test_an_empty_guess_is_possible_nowhere():
     scene = side_by_side()
     assert not scene.possible(0, MaskRegion.empty()) and not scene.possible(0, MaskRegion(5, 5, np.zeros((3, 3), bool)))
+
+
+def test_the_completion_alone_is_answered_where_settings_say_so():
+    scene, crop, logits = view_and_logits()
+    logits[:] = 9.0  # all of the crop is painted
+    best, painted = (judge.judged(scene, 0, crop, logits, Judgement("known", True, a)) for a in ("best", "completion"))
+    nothing = judge.judged(scene, 0, crop, -logits, Judgement("known", True, "completion"))
+    assert painted.kind == nothing.kind == "completion" and nothing.amodal == scene.masks[0]
+    assert painted.amodal.area >= best.amodal.area
+
+
+def test_a_guess_is_cut_to_what_something_hides():
+    scene, *_ = view_and_logits()
+    everywhere = block(0, 0, 120, 80)
+    cut = judge.admissible(everywhere, scene, 0, BEST)
+    assert cut.contains(scene.masks[0]) and scene.feasible(0, cut.box).contains(cut - scene.masks[0])
+    apart = judge.admissible(scene.masks[0] | block(110, 5, 5, 5), scene.replace(occluders="off"), 0, BEST)
+    assert apart == scene.masks[0], "what hangs together with V"
+    loose = judge.admissible(block(110, 5, 5, 5), scene.replace(occluders="off"), 0, Judgement(keep_visible=False))
+    assert loose == block(110, 5, 5, 5), "as published: nothing of ours"
