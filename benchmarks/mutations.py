@@ -119,7 +119,7 @@ FAULTS: dict[str, list[Fault]] = {
         ),
         ("live/tracks.py", "RECOLOURED, COLOURED, COMPARABLE = 0.35", "RECOLOURED, COLOURED, COMPARABLE = 2.0"),
         ("live/tracks.py", "LEAP = 1.0", "LEAP = 100.0"),
-        ("live/tracks.py", "self.get(track.id) is not track", "False"),
+        ("live/tracks.py", "track.requests.remove(request)", "track = self._tracks.get(track.id, track)"),
         ("live/priority.py", "* (waited + 0.01)", ""),
         ("live/priority.py", "FIRST_WAIT = 1.0", "FIRST_WAIT = 0.0"),
         ("live/priority.py", "LEAST_GAIN = 0.03", "LEAST_GAIN = 0.0"),

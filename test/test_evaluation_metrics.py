@@ -97,3 +97,9 @@ def test_a_method_equal_to_the_reference_differs_by_exactly_nothing():
     records = [record(k, 0.2, (k + 1, 7), hull=(k + 1, 7)) for k in range(5)]
     difference = summarise(records, ["hull", "ours"], "ours")["all"]["differences"]["hull"]
     assert difference == {"mean": 0.0, "interval": (0.0, 0.0)}
+
+
+def test_resampled_means_are_means_whatever_the_sources_sizes():
+    """A source with many cases may be drawn twice or not at all: the mean divides by what was drawn."""
+    draws = bootstrap_means(np.ones((9, 1)), np.array([0, 1, 1, 2, 2, 2, 2, 2, 2]), resamples=50)
+    assert np.allclose(draws, 1.0)

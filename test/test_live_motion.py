@@ -191,3 +191,9 @@ def test_a_shape_fitted_to_its_own_outline_stays(width, height):
     fitted = fit_outline(ShapeField(mask), Similarity(), outline, cut)
     assert abs(fitted.scale - 1) * max(mask.width, mask.height) < 0.5
     np.testing.assert_allclose(fitted.points(outline), outline, atol=0.45)
+
+
+def test_a_box_whose_left_end_is_hidden_moves_by_its_right_one():
+    before, now = MaskRegion(40, 40, np.ones((30, 80), bool)), MaskRegion(75, 40, np.ones((30, 50), bool))
+    assert box_step(before, now) == Similarity(1.0, 5.0, 0.0)
+    assert box_step(before, MaskRegion(45, 52, np.ones((20, 80), bool))) == Similarity(1.0, 5.0, 2.0)

@@ -275,12 +275,12 @@ class Tracks:
         return request
 
     def settle(self, request: Request, completion: Completion | None) -> None:
-        """Remembers what came of a request: nothing when it failed or its object is no longer followed."""
+        """Remembers what came of a request with the track that it was made for: nothing when it failed."""
         track = request.track
         if request not in track.requests:
             return
         track.requests.remove(request)
-        if completion is None or completion.source is not Source.INFERRED or self.get(track.id) is not track:
+        if completion is None or completion.source is not Source.INFERRED:
             return
         amodal = completion.amodal
         known = not math.isnan(completion.expected_iou)
