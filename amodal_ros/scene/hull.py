@@ -16,15 +16,26 @@ def convex_hull(mask: MaskRegion) -> MaskRegion:
     if not mask.area:
         return MaskRegion.empty()
     tight = mask.trim()
-    height, width = tight.bits.shape
+    return MaskRegion(tight.x, tight.y, hull_of(tight.bits))
+
+
+def hull_of(bits: np.ndarray) -> np.ndarray:
+    """The convex hull of a bool array's pixels, bool and of its shape."""
+    hull = np.zeros(bits.shape, bool)
+    rows = np.flatnonzero(bits.any(axis=1))
+    if not rows.size:
+        return hull
+    width = bits.shape[1]
     # The hull of every row's first and last pixel, however many pieces the mask has.
-    rows = np.flatnonzero(tight.bits.any(axis=1))
-    first, last = tight.bits.argmax(axis=1)[rows], width - 1 - tight.bits[:, ::-1].argmax(axis=1)[rows]
-    ends = np.stack([np.concatenate([first, last]), np.concatenate([rows, rows])], axis=1)
-    corners = cv2.convexHull(ends.astype(np.int32))[:, 0]
+    first, last = bits.argmax(axis=1)[rows], width - 1 - bits[:, ::-1].argmax(axis=1)[rows]
+    ends = np.empty((2, rows.size, 2), np.int32)
+    ends[0, :, 0], ends[1, :, 0], ends[:, :, 1] = first, last, rows - rows[0]
+    corners = cv2.convexHull(ends.reshape(-1, 2))[:, 0]
+    top, height = int(rows[0]), int(rows[-1] - rows[0]) + 1
     left, right = _row_spans(corners, height)
     columns = np.arange(width)
-    return MaskRegion(tight.x, tight.y, (columns >= left[:, None]) & (columns <= right[:, None]))
+    hull[top : top + height] = (columns >= left[:, None]) & (columns <= right[:, None])
+    return hull
 
 
 def _row_spans(corners: np.ndarray, height: int) -> tuple[np.ndarray, np.ndarray]:

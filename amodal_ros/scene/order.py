@@ -15,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
-from amodal_ros.scene.hull import convex_hull
+from amodal_ros.scene.hull import hull_of
 from amodal_ros.scene.mask import MaskRegion
 
 #: Outlines of real segmenters are this many pixels off. So masks closer than twice this touch each other, and the
@@ -151,10 +151,10 @@ def bulge(mask_i: MaskRegion, mask_j: MaskRegion, seam: MaskRegion) -> float:
     Near the seam (the pixels where the grown masks overlap) count j's pixels in the hull of i, and i's in the hull of
     j. The seam's own length is added to their sum, so that a few stray pixels on a straight seam decide nothing.
     """
-    seam = seam.trim()
-    near = (seam.x - SLOPPY, seam.y - SLOPPY, seam.width + 2 * SLOPPY, seam.height + 2 * SLOPPY)
-    mask_i, mask_j = mask_i.within(*near), mask_j.within(*near)
-    j_in_i, i_in_j = mask_j.overlap(convex_hull(mask_i)), mask_i.overlap(convex_hull(mask_j))
+    x, y, width, height = seam.trim().box
+    near = (x - SLOPPY, y - SLOPPY, width + 2 * SLOPPY, height + 2 * SLOPPY)
+    i, j = mask_i.window(*near), mask_j.window(*near)
+    j_in_i, i_in_j = np.count_nonzero(j & hull_of(i)), np.count_nonzero(i & hull_of(j))
     length = seam.area / (2 * SLOPPY)
     return (j_in_i - i_in_j) / (j_in_i + i_in_j + length)
 

@@ -15,7 +15,7 @@ import numpy as np
 from amodal_ros.scene import worth
 from amodal_ros.scene.answer import Completion, Instance, Source
 from amodal_ros.scene.depth import ground_plane, inverse_depth, nearer_than, without_gaps
-from amodal_ros.scene.hull import convex_hull
+from amodal_ros.scene.hull import hull_of
 from amodal_ros.scene.mask import MaskRegion
 from amodal_ros.scene.order import SLOPPY, Order
 
@@ -82,6 +82,7 @@ class Scene:
         self._image = image
         self._geometric: dict[int, Completion] = {}
         self._in_front: dict[int, list[MaskRegion]] = {}
+        self._crack: dict[int, MaskRegion] = {}
         self._depths: dict[int, tuple[MaskRegion, MaskRegion]] = {}
 
     def _numbered(self, things: Sequence[Instance | Mask]) -> list[Instance]:
@@ -180,12 +181,15 @@ class Scene:
 
     def unoccluded(self, i: int) -> bool:
         """Whether nothing that is known can be in front and the frame's edge is not reached: no model is needed."""
-        if self.occluders not in ("instances", "depth") or self.masks[i].touches_edge(*self.shape):
+        if self.occluders not in ("instances", "depth") or self._at_edge(i):
             return False
         if self.order.in_front[:, i].any():
             return False
+        nearer, _ = self._nearer(i)
+        if not nearer.area:
+            return True
         # A few pixels are noise, and what is nearer but apart hides nothing.
-        beside = self._nearer(i)[0].overlap(self.order.grown[i])
+        beside = nearer.overlap(self.order.grown[i])
         return beside <= max(SLOPPY**2, BESIDE * self.masks[i].area ** 0.5)
 
     def feasible(self, i: int, box: tuple[int, int, int, int]) -> MaskRegion:
@@ -198,7 +202,7 @@ class Scene:
         mine = self.masks[i].window(*box)
         if self.occluders == "off":
             return MaskRegion(x, y, ~mine)
-        hiding = MaskRegion.union_of(mask.within(*box) for mask in self.hiding(i)).window(*box)
+        hiding = _painted(self.hiding(i), box)
         unlabelled = ~self.labelled.window(*box)
         if self.occluders != "any":
             outside = ~self.inside(box)
@@ -207,12 +211,21 @@ class Scene:
 
     def bounded_hull(self, i: int) -> MaskRegion:
         """V + (hull(V) * F): the instant answer, and the floor that every completion is compared with."""
-        mask = self.masks[i]
-        if self.occluders in ("instances", "depth") and not self.hiding(i):
+        mask, by_label = self.masks[i], self.occluders in ("instances", "depth")
+        if by_label and not self.hiding(i):
             return mask  # a hull does not leave the frame, and inside it nothing can hide
-        hull = convex_hull(mask)
-        hidden = hull & self.feasible(i, hull.box)
-        return (mask | hidden).connected_to(mask) if hidden.area else mask
+        hidden = hull_of(mask.bits) & ~mask.bits
+        if by_label:  # F inside the hull's box, which is the mask's; the cracks only where they matter
+            feasible = _painted(self.hiding(i), mask.box)
+            unlabelled = hidden & ~feasible & ~self.labelled.window(*mask.box)
+            if unlabelled.any():
+                feasible |= unlabelled & self._cracks(i).window(*mask.box)
+            hidden &= feasible
+        else:
+            hidden &= self.feasible(i, mask.box).bits
+        if not hidden.any():
+            return mask
+        return MaskRegion(mask.x, mask.y, mask.bits | hidden).connected_to(mask)
 
     def score(self, i: int, guess: MaskRegion, feasible: MaskRegion | None = None) -> float:
         """IoU(guess * K, V) over the known pixels K = V + everything outside F, in [0, 1].
@@ -259,8 +272,13 @@ class Scene:
             worth.expected_iou(self, i, amodal),
             around=partial(self.possible, i),
             occluders=self.in_front_of(i),
-            estimates_outside=not mask.touches_edge(*self.shape),
+            estimates_outside=not self._at_edge(i),
         )
+
+    def _at_edge(self, i: int) -> bool:
+        """Whether mask i reaches the frame's border; its box is tight."""
+        x, y, width, height = self.masks[i].box
+        return x <= 0 or y <= 0 or x + width >= self.shape[1] or y + height >= self.shape[0]
 
     @cached_property
     def labelled(self) -> MaskRegion:
@@ -309,12 +327,25 @@ class Scene:
 
         Growing the occluders instead would open their whole outline to overfill.
         """
-        grown = self.order.grown[i]
-        hiding = MaskRegion.union_of(mask.within(*_wider(grown.box)) for mask in self.hiding(i))
-        seam = (grown & hiding.grow(SLOPPY)).trim().grow(SLOPPY)
-        around = _wider(seam.box)
-        both = self.masks[i].within(*around) | MaskRegion.union_of(m.within(*around) for m in self.hiding(i))
-        return seam & both.grow(SLOPPY).grow(-SLOPPY)
+        if i not in self._crack:
+            grown = self.order.grown[i]
+            around = _wider(grown.box)
+            hiding = MaskRegion(*around[:2], _painted(self.hiding(i), around))
+            seam = (grown & hiding.grow(SLOPPY)).trim().grow(SLOPPY)
+            around = _wider(seam.box)
+            both = MaskRegion(*around[:2], _painted([self.masks[i], *self.hiding(i)], around))
+            self._crack[i] = seam & both.grow(SLOPPY).grow(-SLOPPY)
+        return self._crack[i]
+
+
+def _painted(masks: Sequence[MaskRegion], box: tuple[int, int, int, int]) -> np.ndarray:
+    """Which pixels of a box any of the masks has, bool (height, width)."""
+    x, y, width, height = box
+    canvas = np.zeros((height, width), bool)
+    for mask in masks:
+        part = mask.within(*box)
+        canvas[part.y - y : part.y - y + part.height, part.x - x : part.x - x + part.width] |= part.bits
+    return canvas
 
 
 def _wider(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
