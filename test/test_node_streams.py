@@ -162,7 +162,8 @@ def test_a_bag_that_loops_starts_afresh():
                 peer.ask(k * SECOND)
         status = peer.wait_status("inputs", lambda s: s.get("time_jumps") == "1")
     assert answerer.calls.count("reset") == 1
-    assert [frame.stamp // SECOND for frame in answerer.frames] == [1, 2, 3, 4, 5] * 2
+    # The first frame after the jump, which may be one broken stamp, is answered by geometry.
+    assert [frame.stamp // SECOND for frame in answerer.frames] == [1, 2, 3, 4, 5, 2, 3, 4, 5]
     assert status["image.received"] == "10"
 
 
