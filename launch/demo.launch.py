@@ -24,7 +24,7 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from amodal_ros.node.fastdds import large_images, share
+from amodal_ros.node.fastdds import share
 
 #: argument -> (default, description); None: must be given
 ARGUMENTS = {
@@ -63,7 +63,7 @@ def _player(context: LaunchContext) -> list[Action]:
         raise ValueError(f"argument bag: expected the folder of a bag, got {bag!r}")
     command = [os.path.join(get_package_prefix("amodal_ros"), "lib", "amodal_ros", "amodal"), "bag", "play", bag]
     command += ["--rate", rate, "--clock", *(["--loop"] if loop == "true" else []), "--wait-for", image, labels]
-    return [ExecuteProcess(cmd=command, additional_env=large_images(), output="screen")]
+    return [ExecuteProcess(cmd=command, output="screen")]
 
 
 def _viewer(context: LaunchContext) -> list[Action]:

@@ -1,4 +1,4 @@
-"""Room for camera images in Fast DDS's shared memory: ``config/fastdds.xml`` and how a process comes by it."""
+"""Camera images over Fast DDS: ``config/fastdds.xml`` and how a process comes by it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,20 @@ def share(*path: str) -> str:
 
 
 def large_images() -> dict[str, str]:
-    """Environment of a process that sends or receives images. Empty if the user has chosen."""
+    """Environment of a process that sends or receives images, for `os.environ` before rclpy's first context.
+
+    Empty if the user has chosen, or if this process or its parent has already set it.
+    """
     if any(name in os.environ for name in CHOSEN) or any(map(os.path.exists, CHOSEN_FILES)):
         return {}
-    old = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")  # with both, Fast DDS takes neither
-    return {CHOSEN[old]: share("config", "fastdds.xml")}
+    return {profile_variable(): share("config", "fastdds.xml")}
+
+
+def profile_variable() -> str:
+    """Names the file of Fast DDS's settings, for the distribution that runs. With both set, Fast DDS takes neither."""
+    return CHOSEN[os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")]
+
+
+def chosen() -> str:
+    """The file of settings, or the transports, that this process has from its environment; "" if from neither."""
+    return next((os.environ[name] for name in CHOSEN if name in os.environ), "")

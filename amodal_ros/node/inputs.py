@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,18 +18,14 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 from rclpy.utilities import get_rmw_implementation_identifier
 from sensor_msgs.msg import CompressedImage, Image
 
+from amodal_ros.node import fastdds
+
 #: Messages that wait in the middleware while the spinning thread is held up: a third of a second at 30 Hz.
 DEPTH = 10
 #: Whoever publishes is looked up this often (seconds).
 REVIEW_PERIOD = 0.2
 #: A subscription that was replaced goes so long after the new one's first message (seconds).
 OVERLAP = 0.5
-#: Names the file of Fast DDS's settings, for the distribution that runs.
-PROFILE_VARIABLE = (
-    "FASTRTPS_DEFAULT_PROFILES_FILE"
-    if os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
-    else "FASTDDS_DEFAULT_PROFILES_FILE"
-)
 
 
 @dataclass(frozen=True)
@@ -65,6 +60,10 @@ def places(topic: str, compressed: bool) -> tuple[Fit, ...]:
         return Fit(topic, Image), Fit(topic, CompressedImage)
     itself = Fit(topic, CompressedImage)
     return (itself,) if topic.endswith("/compressed") else (Fit(f"{topic}/compressed", CompressedImage), itself)
+
+
+def _is_fast_dds() -> bool:
+    return "fastrtps" in get_rmw_implementation_identifier()
 
 
 class Input:
@@ -128,7 +127,7 @@ class Input:
         if type_name(self._fit.kind) in offered:
             if self.incompatible:
                 return f"qos_overrides.{topic}.subscription.* rules its publishers out"
-            return "it has a publisher, but nothing arrives"
+            return f"it has a publisher, but nothing arrives{self._apart()}"
         if offered:
             expected = " or ".join(dict.fromkeys(type_name(place.kind) for place in self._where))
             return f"it has {', '.join(sorted(offered))}, expected {expected}"
@@ -145,11 +144,23 @@ class Input:
         if not self._fit.reliable:
             override = f"take qos_overrides.{self.topic}.subscription.reliability back"
             steps.append(override if self._overridden else "let all its publishers offer reliable")
-        if "fastrtps" in get_rmw_implementation_identifier():
-            steps.append(
-                f"start this node and the publishers with {PROFILE_VARIABLE} naming amodal_ros/config/fastdds.xml"
-            )
-        return "; or ".join(steps or ["give the middleware larger buffers"])
+        if not _is_fast_dds():
+            return "; or ".join([*steps, "give the middleware larger buffers"])
+        if not fastdds.chosen().endswith("fastdds.xml"):
+            steps.append(f"start this node with {fastdds.profile_variable()} naming amodal_ros/config/fastdds.xml")
+        else:
+            steps.append("allow larger socket buffers: sysctl -w net.core.rmem_max=16777216")
+        return "; or ".join(steps)
+
+    @staticmethod
+    def _apart() -> str:
+        """Why a publisher that is known may not be heard: no transport in common."""
+        if not _is_fast_dds() or not (chosen := fastdds.chosen()):
+            return ""
+        return (
+            f". This node has its transports from {chosen}: do the publishers send through one of them? With "
+            "FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA there, set the same here"
+        )
 
     # --- under the lock -------------------------------------------------------------------------------------
 

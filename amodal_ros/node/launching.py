@@ -13,7 +13,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from amodal_ros.node import arguments
-from amodal_ros.node.fastdds import large_images, share
+from amodal_ros.node.fastdds import share
 from amodal_ros.stream.parameters import OPTIONS
 
 #: argument, its default the same -> description
@@ -94,7 +94,6 @@ def amodal_node(context: LaunchContext, action: type[Node] = Node, namespace: st
         namespace=LaunchConfiguration("namespace") if namespace is None else namespace,
         parameters=[params_file, given | fixed],
         remappings=[(name, LaunchConfiguration(name)) for name in TOPICS],
-        additional_env=large_images(),
         output="screen",
     )
 

@@ -46,8 +46,12 @@ _domains = itertools.cycle(range(215, 231))
 
 def default_environment(domain: int) -> dict[str, str]:
     """Ours, less what a user would not have set."""
-    ours = {k: v for k, v in os.environ.items() if not k.startswith(("FASTDDS_", "FASTRTPS_", "RMW_", "OMP_"))}
-    return {**ours, "ROS_DOMAIN_ID": str(domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    ours = {
+        k: v
+        for k, v in os.environ.items()
+        if not k.startswith(("FASTDDS_", "FASTRTPS_", "RMW_", "OMP_", "ROS_AUTOMATIC_", "ROS_LOCALHOST_"))
+    }
+    return {**ours, "ROS_DOMAIN_ID": str(domain)}
 
 
 class Process:

@@ -10,7 +10,6 @@ import sys
 import tempfile
 from array import array
 from collections import Counter
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from sensor_msgs.msg import Image
 
 from amodal_ros.msg import AmodalInstanceArray
 from fault_table import frames
-from fault_table.inputs import PROFILE
 from fault_table.robot import SECOND, START, WARM_UP, Process, Robot, pace
 from fault_table.table import PASS, CannotRun, Seen, row
 
@@ -220,13 +218,13 @@ def stamps() -> Seen:
     return Seen("8 streams of 20 frames", "; ".join(f"{name}: {least}" for name, (_, least) in kinds.items()), seen, ok)
 
 
-def _eight(robot: Robot, env: Mapping[str, str]) -> tuple[int, int, int]:
+def _eight(robot: Robot) -> tuple[int, int, int]:
     """Eight nodes: how many become active, how many answer, and the answers to 30 frames in all."""
     nodes: list[Process] = []
     heard: Counter[int] = Counter()
     for k in range(8):
         inputs = ("-r image:=/image", "-r instance_mask:=/instance_mask")
-        nodes.append(robot.start(f"-r __ns:=/robot{k}", *inputs, env=env))
+        nodes.append(robot.start(f"-r __ns:=/robot{k}", *inputs))
         topic, listener = f"/robot{k}/amodal_node/instances", partial(_count, heard, k)
         robot.node.create_subscription(AmodalInstanceArray, topic, listener, 50)
     active = sum(bool(node.says("active: model", deadline=120)) for node in nodes)
@@ -249,7 +247,7 @@ def _count(heard: Counter[int], k: int, answer: AmodalInstanceArray) -> None:
 @row("S", "eight nodes on one camera", quick=False)
 def eight_nodes() -> Seen:
     with Robot() as robot:
-        active, answering, total = _eight(robot, {})
+        active, answering, total = _eight(robot)
     return Seen(
         "8 nodes, 30 frames at 5 Hz to each",
         "8 active, 240 answers",
@@ -258,22 +256,14 @@ def eight_nodes() -> Seen:
     )
 
 
-@row("S", "eight nodes with config/fastdds.xml", quick=False)
-def eight_nodes_with_profile() -> Seen:
-    with Robot() as robot:
-        active, answering, total = _eight(robot, PROFILE)
-    seen = f"{active} active, {answering} answer, {total} answers"
-    return Seen("8 nodes, 30 frames at 5 Hz to each", "8 active, 240 answers", seen, (active, total) == (8, 240))
-
-
-@row("S", "the same where /dev/shm has 64 MB, as in a container", quick=False)
+@row("S", "eight nodes where /dev/shm has 64 MB, as in a container", quick=False)
 def eight_nodes_in_a_container() -> Seen:
     may = ["unshare", "--mount", "true"]
     if not shutil.which("unshare") or subprocess.run(may, capture_output=True, check=False).returncode:
         raise CannotRun("needs the right to mount a small /dev/shm (unshare --mount)")
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder) / "rows.json"
-        again = f"{sys.executable} {Path(__file__).parents[1] / 'faults.py'} --only 'eight nodes with' --json {rows}"
+        again = f"{sys.executable} {Path(__file__).parents[1] / 'faults.py'} --only 'eight nodes on' --json {rows}"
         small = f"mount -t tmpfs -o size=64m tmpfs /dev/shm && exec {again}"
         done = subprocess.run(["unshare", "--mount", "sh", "-c", small], capture_output=True, text=True, check=False)
         if not rows.exists():
