@@ -87,11 +87,8 @@ class MaskRegion:
         regions = [r for r in regions if r.area]
         if not regions:
             return MaskRegion.empty()
-        x, y, w, h = _common_box(regions)
-        canvas = np.zeros((h, w), bool)
-        for r in regions:
-            canvas[r.y - y : r.y - y + r.height, r.x - x : r.x - x + r.width] |= r.bits
-        return MaskRegion(x, y, canvas)
+        box = _common_box(regions)
+        return MaskRegion(*box[:2], painted(regions, box))
 
     @staticmethod
     def unpack(x: int, y: int, width: int, height: int, data: bytes | array[int] | np.ndarray) -> MaskRegion:
@@ -230,13 +227,15 @@ class MaskRegion:
         margin = radius if radius > 0 else 1  # erosion needs to see that what is outside the box is not set
         x, y, width, height = self.x - margin, self.y - margin, self.width + 2 * margin, self.height + 2 * margin
         bits = self.window(x, y, width, height)
-        return MaskRegion(x, y, _dilate(bits, radius) if radius > 0 else ~_dilate(~bits, -radius))
+        return MaskRegion(x, y, dilate(bits, radius) if radius > 0 else ~dilate(~bits, -radius))
 
     def connected_to(self, seed: MaskRegion) -> MaskRegion:
         """Only the 8-connected parts of this mask that share a pixel with `seed`."""
         if not self.area:
             return self
         parts, labels = cv2.connectedComponents(_bytes(self.bits), connectivity=8, ltype=cv2.CV_32S)
+        if parts == 2 and self.overlap(seed):
+            return self
         kept = np.zeros(parts, bool)
         kept[labels[(self & seed).window(*self.box)]] = True
         return self if kept[1:].all() else MaskRegion(self.x, self.y, kept[labels])
@@ -246,6 +245,22 @@ class MaskRegion:
     def pack(self) -> np.ndarray:
         """The bits as they travel in ``amodal_ros/msg/Mask``: uint8, rows padded to whole bytes, MSB first."""
         return np.packbits(self.bits, axis=1).reshape(-1)
+
+
+def painted(masks: Iterable[MaskRegion], box: tuple[int, int, int, int]) -> np.ndarray:
+    """Which pixels of a box (x, y, width, height) any of the masks has: bool (height, width)."""
+    x, y, width, height = box
+    canvas = np.zeros((height, width), bool)
+    for mask in masks:
+        part = mask.within(*box)
+        canvas[part.y - y : part.y - y + part.height, part.x - x : part.x - x + part.width] |= part.bits
+    return canvas
+
+
+def wider(box: tuple[int, int, int, int], by: int) -> tuple[int, int, int, int]:
+    """A box (x, y, width, height) with so many pixels more on each side."""
+    x, y, width, height = box
+    return x - by, y - by, width + 2 * by, height + 2 * by
 
 
 def _common_box(regions: list[MaskRegion]) -> tuple[int, int, int, int]:
@@ -267,7 +282,7 @@ def _disc(radius: int) -> np.ndarray:
     return (rows**2 + columns**2 <= radius**2).astype(np.uint8)
 
 
-def _dilate(bits: np.ndarray, radius: int) -> np.ndarray:
+def dilate(bits: np.ndarray, radius: int) -> np.ndarray:
     """All pixels of the array within `radius` of a set one; nothing is set beyond the array."""
     if radius <= _LARGE_RADIUS:
         return cv2.dilate(_bytes(bits), _disc(radius)).view(bool)

@@ -16,7 +16,7 @@ from amodal_ros.scene import worth
 from amodal_ros.scene.answer import Completion, Instance, Source
 from amodal_ros.scene.depth import ground_plane, inverse_depth, nearer_than, without_gaps
 from amodal_ros.scene.hull import hull_of
-from amodal_ros.scene.mask import MaskRegion
+from amodal_ros.scene.mask import MaskRegion, dilate, painted, wider
 from amodal_ros.scene.order import SLOPPY, Order
 
 Occluders = Literal["instances", "depth", "any", "off"]
@@ -202,7 +202,7 @@ class Scene:
         mine = self.masks[i].window(*box)
         if self.occluders == "off":
             return MaskRegion(x, y, ~mine)
-        hiding = _painted(self.hiding(i), box)
+        hiding = painted(self.hiding(i), box)
         unlabelled = ~self.labelled.window(*box)
         if self.occluders != "any":
             outside = ~self.inside(box)
@@ -216,7 +216,7 @@ class Scene:
             return mask  # a hull does not leave the frame, and inside it nothing can hide
         hidden = hull_of(mask.bits) & ~mask.bits
         if by_label:  # F inside the hull's box, which is the mask's; the cracks only where they matter
-            feasible = _painted(self.hiding(i), mask.box)
+            feasible = painted(self.hiding(i), mask.box)
             unlabelled = hidden & ~feasible & ~self.labelled.window(*mask.box)
             if unlabelled.any():
                 feasible |= unlabelled & self._cracks(i).window(*mask.box)
@@ -328,29 +328,13 @@ class Scene:
         Growing the occluders instead would open their whole outline to overfill.
         """
         if i not in self._crack:
-            grown = self.order.grown[i]
-            around = _wider(grown.box)
-            hiding = MaskRegion(*around[:2], _painted(self.hiding(i), around))
-            seam = (grown & hiding.grow(SLOPPY)).trim().grow(SLOPPY)
-            around = _wider(seam.box)
-            both = MaskRegion(*around[:2], _painted([self.masks[i], *self.hiding(i)], around))
-            self._crack[i] = seam & both.grow(SLOPPY).grow(-SLOPPY)
+            # A pixel is in the closing or not by what lies within twice the disc's radius, and the seam is so wide.
+            box = wider(self.masks[i].box, 4 * SLOPPY)
+            mine, hiding = self.masks[i].window(*box), painted(self.hiding(i), box)
+            seam = dilate(mine, SLOPPY) & dilate(hiding, SLOPPY)
+            closed = ~dilate(~dilate(mine | hiding, SLOPPY), SLOPPY)
+            self._crack[i] = MaskRegion(*box[:2], dilate(seam, SLOPPY) & closed)
         return self._crack[i]
-
-
-def _painted(masks: Sequence[MaskRegion], box: tuple[int, int, int, int]) -> np.ndarray:
-    """Which pixels of a box any of the masks has, bool (height, width)."""
-    x, y, width, height = box
-    canvas = np.zeros((height, width), bool)
-    for mask in masks:
-        part = mask.within(*box)
-        canvas[part.y - y : part.y - y + part.height, part.x - x : part.x - x + part.width] |= part.bits
-    return canvas
-
-
-def _wider(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
-    x, y, width, height = box
-    return x - SLOPPY, y - SLOPPY, width + 2 * SLOPPY, height + 2 * SLOPPY
 
 
 def _frame_window(frame_shape: tuple[int, int], box: tuple[int, int, int, int]) -> np.ndarray:

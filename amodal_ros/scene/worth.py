@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from amodal_ros.scene.calibration import sigmoid, weights
-from amodal_ros.scene.mask import MaskRegion
+from amodal_ros.scene.mask import MaskRegion, painted, wider
 
 if TYPE_CHECKING:
     from amodal_ros.scene.scene import Scene
@@ -42,7 +42,7 @@ def signs(scene: Scene, i: int, amodal: MaskRegion) -> np.ndarray:
     mask, cut = scene.masks[i], 0.0
     if hiders := scene.hiding(i):
         ring = scene.order.grown[i] - mask
-        cut = ring.overlap(MaskRegion.union_of(hider.within(*ring.box) for hider in hiders)) / max(1, ring.area)
+        cut = np.count_nonzero(ring.bits & painted(hiders, ring.box)) / max(1, ring.area)
     return np.array(
         [
             1.0,
@@ -85,22 +85,16 @@ def reached(scene: Scene, i: int, amodal: MaskRegion, far: float, near: float) -
         far, near: reach of the first and of the second, in units of the guess's size (the root of its area).
     """
     size, hiders = math.sqrt(amodal.area), scene.hiding(i)
-    box = _wider(amodal.box, far * size)
+    box = wider(amodal.box, math.ceil(far * size))
     inside = scene.inside(box)
     if not hiders and inside.all():  # nothing labelled can hide it: the shorter reach is all there is
-        far, box = near, _wider(amodal.box, near * size)
+        far, box = near, wider(amodal.box, math.ceil(near * size))
         inside = scene.inside(box)
-    hiding = MaskRegion.union_of(mask.within(*box) for mask in hiders).window(*box)
+    hiding = painted(hiders, box)
     unlabelled = inside & ~scene.labelled.window(*box)
     distance = _distance(amodal, box, size)
     in_far, in_near = distance <= far * size, distance <= near * size
     return MaskRegion(*box[:2], in_far & (hiding | ~inside)), MaskRegion(*box[:2], in_near & unlabelled)
-
-
-def _wider(box: tuple[int, int, int, int], reach: float) -> tuple[int, int, int, int]:
-    x, y, width, height = box
-    r = math.ceil(reach)
-    return x - r, y - r, width + 2 * r, height + 2 * r
 
 
 def _distance(mask: MaskRegion, box: tuple[int, int, int, int], size: float) -> np.ndarray:
