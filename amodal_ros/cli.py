@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import sys
+from collections.abc import Sequence
 
-#: command -> (module with ``add_arguments(parser)`` and ``run(args) -> int``, one line for ``amodal --help``)
+from amodal_ros import __version__
+from amodal_ros.commands.parser import Parser
+
+#: command -> (module with ``EXAMPLES``, ``add_arguments(parser)`` and ``run(args) -> int``; what ``--help`` says of it)
 COMMANDS = {
     "complete": ("amodal_ros.commands.complete", "amodal masks for the objects of one image"),
     "evaluate": ("amodal_ros.lab.evaluation.cli", "measure a model on streets, a folder or a data set"),
@@ -26,18 +29,7 @@ def main(argv: list[str] | None = None) -> int:
         0 on success; 1 for an error that the message explains; 2 for wrong usage.
     """
     argv = sys.argv[1:] if argv is None else argv
-    chosen = next((word for word in argv if not word.startswith("-")), None)
-    parser = argparse.ArgumentParser(prog="amodal", description="Amodal masks for tracked objects.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, (module, line) in COMMANDS.items():
-        command = commands.add_parser(
-            name, help=line, description=line, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-        )
-        if name == chosen:  # only this command's room is imported
-            implementation = importlib.import_module(module)
-            implementation.add_arguments(command)
-            command.set_defaults(run=implementation.run)
-    args = parser.parse_args(argv)
+    args = parser_for(argv).parse_args(argv)
     try:
         return args.run(args)
     except (ValueError, OSError) as error:
@@ -45,6 +37,25 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def parser_for(argv: Sequence[str]) -> Parser:
+    """The parser of a command line. Only the room of the command that it names is imported."""
+    chosen = next((word for word in argv if not word.startswith("-")), None)
+    parser = Parser(prog="amodal", description="Amodal masks for tracked objects.")
+    parser.add_argument("--version", action="version", version=f"amodal_ros {__version__}")
+    parser.add_examples(
+        "amodal complete street.jpg car.png --context pole.png", "amodal complete --help", "amodal models list"
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (module, line) in COMMANDS.items():
+        command = commands.add_parser(name, help=line, description=line)
+        if name == chosen:
+            implementation = importlib.import_module(module)
+            command.add_examples(*implementation.EXAMPLES)
+            implementation.add_arguments(command)
+            command.set_defaults(run=implementation.run)
+    return parser
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from sensor_msgs.msg import Image  # noqa: E402
 from amodal_ros.lab.bags.files import BagError, BagReader, BagWriter  # noqa: E402
 from amodal_ros.lab.bags.make import CAMERA_TOPIC, IMAGE_TOPIC, LABELS_TOPIC, START, TRUTH_TOPIC, write_frames  # noqa: E402
 from amodal_ros.lab.bags.play import play  # noqa: E402
-from amodal_ros.lab.bags.record import Recorder  # noqa: E402
+from amodal_ros.lab.bags.record import Recorder, record  # noqa: E402
 from amodal_ros.lab.bags.typed import typestore  # noqa: E402
 from amodal_ros.messages import nanoseconds  # noqa: E402
 from amodal_ros.stream.images import rgb_of  # noqa: E402
@@ -203,3 +203,38 @@ def test_types_that_are_not_installed_are_left_out(bag, tmp_path, capsys):
         expected, told = COUNT, True
     assert play(tmp_path / "foreign", rate=10).messages == expected
     assert ("/tf is not played: tf2_msgs/msg/TFMessage is not installed" in capsys.readouterr().err) == told
+
+
+def test_record_writes_whatever_is_published(tmp_path, listener):
+    """A best-effort camera and a chatty node; until the time is over."""
+    best_effort = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+    images = listener.node.create_publisher(Image, "/cam/image", best_effort)
+    timer = listener.node.create_timer(0.05, lambda: images.publish(Image(width=1)))
+    with ThreadPoolExecutor(1) as pool:
+        ended = []
+        spinning = pool.submit(
+            lambda: [listener.executor.spin_once(timeout_sec=0.1) for _ in iter(lambda: bool(ended), True)]
+        )
+        try:
+            counts = record(tmp_path / "bag", seconds=3.0)
+        finally:
+            ended.append(True)
+        spinning.result()
+    timer.cancel()
+    assert counts["/cam/image"] > 10 and "/rosout" not in counts
+    with BagReader(tmp_path / "bag") as bag:
+        assert bag.counts == dict(counts) and next(bag.records(["/cam/image"])).message().width == 1
+
+
+def test_record_ends_in_order_when_told(tmp_path):
+    """SIGTERM leaves a bag that can be read, and says that nothing came."""
+    command = [sys.executable, "-m", "amodal_ros.cli", "bag", "record", str(tmp_path / "bag"), "--topics", "/nothing"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + DEADLINE
+    while not (tmp_path / "bag").exists():
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.05)
+    time.sleep(0.2)
+    process.terminate()
+    assert "/nothing: nothing came" in process.communicate(timeout=DEADLINE)[1]
+    assert process.returncode == 1

@@ -21,7 +21,7 @@ from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 from std_msgs.msg import String  # noqa: E402
 from test_node_process import process  # noqa: E402
 
-from amodal_ros.node.diagnostics import Snapshot, input_complaints  # noqa: E402
+from amodal_ros.node.diagnostics import Snapshot, input_complaints, statuses  # noqa: E402
 from amodal_ros.node.fastdds import CHOSEN, large_images  # noqa: E402
 from amodal_ros.node.inputs import REVIEW_PERIOD, Fit, places  # noqa: E402
 from amodal_ros.stream.intake import Count  # noqa: E402
@@ -203,3 +203,11 @@ def test_what_the_middleware_loses_is_told_with_a_remedy():
     assert lost == {"lost.image": "10 of 20 messages on /x were lost on their way: do this"}, "stamps are not blamed"
     alone = input_complaints(snapshot(instance_mask={"used": 105, "dropped": Counter(skipped=5)}))
     assert alone["alone.instance_mask"].startswith("5 of 10 messages on /x found no image")
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(0.25, "0.250"), (95_638_332.0, "unknown: stamps are of another clock")])
+def test_the_age_of_another_clock_is_no_age(seconds, told):
+    """As when a bag is played and nobody said use_sim_time."""
+    quiet = {"seconds": 1.0, "busy": 0.0, "allowed": 0.1, "crashes": 0, "failures": 0, "time_jumps": 0, "memory": 0}
+    (answers,) = (s for s in statuses("n", snapshot(staleness=seconds, **quiet), {}) if s.name.endswith("answers"))
+    assert {pair.key: pair.value for pair in answers.values}["staleness_s"] == told

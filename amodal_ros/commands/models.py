@@ -11,6 +11,11 @@ from amodal_ros.models.profiles import Profile, find_model, is_hub_id, load_prof
 
 GEOMETRIC = "no network: there is nothing to load"
 
+EXAMPLES = (
+    "amodal models check embedded",
+    "amodal models export sdxl /media/usb/sdxl",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")

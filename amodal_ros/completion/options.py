@@ -34,7 +34,7 @@ def chosen_settings(args: argparse.Namespace) -> dict[str, Any]:
     """What the options change, as keywords for `AmodalPipeline`.
 
     Raises:
-        ValueError: an unknown setting or a malformed KEY=VALUE.
+        ValueError: an unknown setting, a malformed KEY=VALUE, or depth that decides and is not there.
     """
     changes: dict[str, Any] = {}
     for item in args.set:
@@ -45,6 +45,8 @@ def chosen_settings(args: argparse.Namespace) -> dict[str, Any]:
     for name in ("reading", "occluders", "preset"):
         if getattr(args, name) is not None:
             changes[name] = getattr(args, name)
+    if changes.get("occluders") == "depth" and not args.depth:
+        raise ValueError("--occluders depth: expected --depth too: it shows what is nearer")
     return changes
 
 

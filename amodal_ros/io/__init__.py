@@ -1,5 +1,6 @@
 """Files that people have: images, masks and label maps, read by one rule everywhere. NumPy and Pillow only."""
 
+from amodal_ros.io.depth import read_depth
 from amodal_ros.io.images import image_shape, read_image, rgb_of
 from amodal_ros.io.labels import LabelError, Labelled, cut_labels, read_labels
 from amodal_ros.io.masks import read_mask
@@ -18,6 +19,7 @@ __all__ = [
     "images_in",
     "natural",
     "numbered",
+    "read_depth",
     "read_image",
     "read_labels",
     "read_mask",

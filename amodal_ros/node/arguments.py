@@ -7,16 +7,21 @@ there the log names it, and nothing is refused.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import difflib
 import itertools
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
+
+from amodal_ros import __version__
+from amodal_ros.stream.parameters import OPTIONS
 
 #: Declared when their topic is subscribed to, so nothing is known about them at the start.
 LATER = "qos_overrides."
@@ -26,7 +31,12 @@ HELP = """The node is configured by ROS arguments:
   amodal_node --ros-args -r image:=/camera/image_raw -r instance_mask:=/segmentation/labels -p model:=geometric
   amodal_node --ros-args --params-file my.yaml -r __ns:=/front
 
-Every parameter with its default stands in config/amodal.yaml, topics and drop reasons in docs/node.md.
+Topics:
+  image            camera image, rectified          -> ~/instances    whole masks of every labelled object
+  instance_mask    label map, 0 is background          ~/overlay      a picture for people
+  depth            with use_depth                      /diagnostics   rates, drops by reason, latency
+
+Parameters (docs/node.md has more to say):
 """
 
 
@@ -70,7 +80,11 @@ def parse(argv: list[str]) -> Arguments:
         SystemExit: ``--help`` was asked for and answered.
     """
     own, ros = _split(argv)
-    parser = argparse.ArgumentParser("amodal_node", description=HELP, formatter_class=argparse.RawTextHelpFormatter)
+    described = HELP + "\n".join(map(_described, OPTIONS.values()))
+    parser = argparse.ArgumentParser(
+        "amodal_node", description=described, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"amodal_ros {__version__}")
     _, unread = parser.parse_known_args(own)
     if unread:
         raise ValueError(f"expected --ros-args before {unread[0]!r}, as in: amodal_node --ros-args -p model:=geometric")
@@ -85,6 +99,17 @@ def parse(argv: list[str]) -> Arguments:
         elif option == "--params-file":
             given.files.append(value)
     return given
+
+
+def _described(option: dataclasses.Field[Any]) -> str:
+    """A parameter with its default, as ``--help`` has it."""
+    default = option.default
+    if isinstance(default, bool):
+        default = str(default).lower()
+    elif isinstance(default, tuple):
+        default = str([*default])
+    text = textwrap.fill(option.metadata["description"], 88, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    return f"  {option.name}:={default if default != '' else repr('')}\n{text}"
 
 
 def read_file(path: str | os.PathLike[str]) -> list[Section]:

@@ -9,6 +9,11 @@ TRANSITIONS = ("configure", "activate", "deactivate", "cleanup", "shutdown")
 #: A node that does not show up in so many seconds is not there.
 DISCOVERY = 5.0
 
+EXAMPLES = (
+    "amodal lifecycle",
+    "amodal lifecycle activate --node /front/amodal_node",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""

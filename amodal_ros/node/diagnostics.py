@@ -19,6 +19,8 @@ SILENT = 2.0
 STUCK = 1.0
 #: Lost messages are worth a warning from so many on since the last report, and from this share of all.
 MANY = (2, 0.1)
+#: Stamps further from now than this are of another clock: a bag is played without use_sim_time (seconds).
+SAME_CLOCK = 3600.0
 #: Before so many pairs, label maps may be of images from before the node listened.
 SETTLED = 10
 #: Drops for these reasons are the price of staying current, not faults.
@@ -159,7 +161,8 @@ def _answers(name: str, now: Snapshot) -> DiagnosticStatus:
         **{f"objects.{source}": n for source, n in sorted(now.objects.items())},
     }
     if now.staleness is not None:
-        values["staleness_s"] = f"{now.staleness:.3f}"
+        other_clock = not -SAME_CLOCK < now.staleness < SAME_CLOCK
+        values["staleness_s"] = "unknown: stamps are of another clock" if other_clock else f"{now.staleness:.3f}"
     for stage, (median, p95) in now.timings.items():
         values[f"{stage}.p50_ms"], values[f"{stage}.p95_ms"] = f"{1e3 * median:.1f}", f"{1e3 * p95:.1f}"
     faults = {r: n - before.dropped[r] for r, n in images.dropped.items() if r not in HARMLESS}

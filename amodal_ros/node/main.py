@@ -11,14 +11,22 @@ from amodal_ros.node.signals import Watch
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the node until it is told to end. Returns 0, or 2 if a parameter's value cannot be used."""
+    """Run the node until it is told to end. Returns 0, 1 without ROS, or 2 if a parameter's value cannot be used."""
+    given = sys.argv[1:] if args is None else args
+    if not {"-h", "--help"}.isdisjoint(given):
+        from amodal_ros.node.arguments import parse
+
+        parse(given)  # it answers and exits, also where there is no ROS
     watch = Watch()  # before the imports, which take a second
     _few_arenas()
     from amodal_ros.node.fastdds import large_images
 
     os.environ.update(large_images())  # however the node is started: a camera's images arrive
-    from amodal_ros.node.process import run
-
+    try:
+        from amodal_ros.node.process import run
+    except ImportError as error:
+        print(f"amodal_node needs ROS 2 (rclpy) and the built package: {error}", file=sys.stderr)
+        return 1
     return run(args, watch)
 
 

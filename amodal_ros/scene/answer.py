@@ -24,6 +24,12 @@ class Source(IntEnum):
     GROUND_TRUTH = 6
     REMEMBERED = 7  # a better view from an earlier image, without the model, moved with the object
 
+    def __str__(self) -> str:  # an IntEnum would print its number
+        return self.name
+
+    def __format__(self, spec: str) -> str:
+        return format(self.name, spec)
+
 
 @dataclass(frozen=True)
 class Completion:

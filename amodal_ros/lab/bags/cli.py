@@ -1,4 +1,4 @@
-"""`amodal bag make|play|score`."""
+"""`amodal bag make|play|record|score`."""
 
 from __future__ import annotations
 
@@ -16,24 +16,46 @@ if TYPE_CHECKING:
     from amodal_ros.lab.bags.make import BagFrame
     from amodal_ros.lab.datasets.base import Dataset
 
+EXAMPLES = (
+    "amodal bag make streets drive --seconds 10",
+    "amodal bag play drive --clock",
+)
+VERBS = {
+    "make": (
+        "make a bag of frames, label maps and truth",
+        "amodal bag make streets drive --seconds 10",
+        "amodal bag make /data/sequence drive --images image_02/0000 --labels instances/0000",
+    ),
+    "play": (
+        "publish a bag's messages with their recorded timing (needs ROS 2)",
+        "amodal bag play drive --wait-for /camera/image_raw /segmentation/labels",
+        "amodal bag play drive --loop --rate 0.5",
+    ),
+    "record": (
+        "write what is published into a bag, until interrupted (needs ROS 2)",
+        "amodal bag record answers",
+        "amodal bag record answers --topics /amodal_node/instances /diagnostics --seconds 60",
+    ),
+    "score": (
+        "compare recorded answers with recorded truth",
+        "amodal bag score answers drive",
+        "amodal bag score answers drive --json -",
+    ),
+}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the three verbs to the command's parser."""
+    """Add the verbs to the command's parser."""
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-
-    def verb(name: str, line: str) -> argparse.ArgumentParser:
-        return verbs.add_parser(
-            name, help=line, description=line, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-        )
-
-    _add_make(verb("make", "make a bag of frames, label maps and truth"))
-    _add_play(verb("play", "publish a bag's messages with their recorded timing (needs ROS 2)"))
-    _add_score(verb("score", "compare recorded answers with recorded truth"))
+    adding = {"make": _add_make, "play": _add_play, "record": _add_record, "score": _add_score}
+    for name, (line, *examples) in VERBS.items():
+        verb = verbs.add_parser(name, help=line, description=line, epilog="\n  ".join(("examples:", *examples)))
+        adding[name](verb)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run one verb; errors in the input are ValueError with the reason."""
-    return {"make": _make, "play": _play, "score": _score}[args.verb](args)
+    return {"make": _make, "play": _play, "record": _record, "score": _score}[args.verb](args)
 
 
 def _add_make(parser: argparse.ArgumentParser) -> None:
@@ -83,6 +105,15 @@ def _add_play(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wait-for", nargs="+", default=(), metavar="TOPIC", help="begin once each of these has a subscriber"
     )
+
+
+def _add_record(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bag", type=Path, metavar="BAG", help="folder to create")
+    parser.add_argument(
+        "--topics", nargs="+", metavar="TOPIC", help="only these; without it whatever is published, also later"
+    )
+    parser.add_argument("--seconds", type=float, help="end after so long")
+    parser.add_argument("--storage", choices=("mcap", "sqlite3"), default="mcap", help="storage format")
 
 
 def _add_score(parser: argparse.ArgumentParser) -> None:
@@ -148,6 +179,21 @@ def _play(args: argparse.Namespace) -> int:
         f"none later than {1000 * played.latest:.1f} ms after its time"
     )
     return 0
+
+
+def _record(args: argparse.Namespace) -> int:
+    try:
+        from amodal_ros.lab.bags.record import record
+        from amodal_ros.node.fastdds import large_images
+    except ImportError as error:
+        print(f"amodal bag record needs ROS 2 (rclpy): {error}", file=sys.stderr)
+        return 1
+    os.environ.update(large_images())
+    counts = record(args.bag, args.topics, args.seconds, args.storage)
+    for topic, count in sorted(counts.items()):
+        print(f"{count:>8} {topic}")
+    print(f"{args.bag}: {sum(counts.values())} messages")
+    return 0 if counts else 1
 
 
 def _score(args: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import platform
 import time
 from collections.abc import Callable
@@ -17,6 +18,11 @@ from amodal_ros.models.profiles import load_profile
 
 #: Side of the made-up frame and of its objects in pixels; crops bring both to the model's resolution.
 FRAME, OBJECT = 256, 64
+
+EXAMPLES = (
+    "amodal bench embedded --batch 1 4",
+    "amodal bench sdxl --random-weights --steps 10 --guidance 0.75 --json sdxl.json",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if min(*args.batch, args.repeat, args.steps or 1) < 1:
         raise ValueError("--batch, --steps, --repeat: expected whole numbers from 1")
+    for library in ("DIFFUSERS", "TRANSFORMERS"):  # before they are imported
+        os.environ.setdefault(f"{library}_VERBOSITY", "error")
     pipeline = _pipeline(args)
     report = bench(pipeline, args.batch, args.repeat, plain=not args.no_plain)
     report = {"model": args.model, "random_weights": args.random_weights, **report}
@@ -83,6 +91,7 @@ def bench(pipeline: Any, batches: list[int], repeat: int, plain: bool = True) ->
         "resolution": backend.resolution,
         "reading": settings.reading.name,
         "steps": settings.sampling.steps,
+        "samples": settings.sampling.samples,
         "evaluations_per_step": 2 if doubled else 1,
         "parameters": {
             "denoiser": _parameters(backend.denoiser),
@@ -96,6 +105,7 @@ def bench(pipeline: Any, batches: list[int], repeat: int, plain: bool = True) ->
 
         call, how = plain_call(backend, settings.sampling.steps, doubled)
         report["plain"] = {"evaluations": how, **_measured(call, repeat, backend.device)}
+        report["plain"]["seconds"] *= settings.sampling.samples  # one picture for each
     return report
 
 
@@ -108,7 +118,7 @@ def _batch(pipeline: Any, size: int, repeat: int) -> dict[str, Any]:
     points, labels = torch.full((size, 9, 2), side / 2), torch.ones(size, 9, dtype=torch.int64)
 
     def complete() -> Any:
-        return pipeline.complete(image, masks, occluders="off", max_batch=size, samples=1)
+        return pipeline.complete(image, masks, occluders="off", max_batch=size)
 
     def segment() -> Any:
         with torch.inference_mode():
@@ -116,7 +126,7 @@ def _batch(pipeline: Any, size: int, repeat: int) -> dict[str, Any]:
 
     device = pipeline.backend.device
     whole = _measured(complete, repeat, device)
-    segmenter = _measured(segment, repeat, device)["seconds"]
+    segmenter = _measured(segment, repeat, device)["seconds"] * pipeline.settings.sampling.samples
     return {
         "objects": size,
         "fit": pipeline.batch_limit is None or size <= pipeline.batch_limit,
@@ -161,7 +171,8 @@ def table(report: dict[str, Any]) -> str:
     sizes = ", ".join(f"{name} {count / 1e6:,.1f} M" for name, count in report["parameters"].items())
     lines = [
         f"{report['model']} ({weights}), {report['resolution']} px, {report['dtype']}, {report['machine']}",
-        f"{report['steps']} steps, {report['evaluations_per_step']} evaluations each, reading {report['reading']}",
+        f"per object {_count(report['samples'], 'sample')} of {_count(report['steps'], 'step')} of "
+        f"{_count(report['evaluations_per_step'], 'evaluation')}, reading {report['reading']}",
         f"parameters: {sizes}",
         "",
         f"{'objects':>8} {'s/object':>9} {'of it segmenter':>16} {'peak GiB':>9}"
@@ -184,6 +195,10 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + "s" * (number != 1)
+
+
 def profile(pipeline: Any, objects: int) -> str:
     """The ten operators that most time goes to, for one call."""
     import torch
@@ -193,7 +208,7 @@ def profile(pipeline: Any, objects: int) -> str:
     cuda = pipeline.backend.device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
     with torch.profiler.profile(activities=activities) as profiler:
-        pipeline.complete(image, masks, occluders="off", max_batch=objects, samples=1)
+        pipeline.complete(image, masks, occluders="off", max_batch=objects)
     key = "self_cuda_time_total" if cuda else "self_cpu_time_total"
     return profiler.key_averages().table(sort_by=key, row_limit=10, max_name_column_width=40)
 

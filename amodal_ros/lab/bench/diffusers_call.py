@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +23,9 @@ def plain_call(backend: Backend, steps: int, doubled: bool) -> tuple[Callable[[]
         The call, and in words how its evaluations were made equal.
     """
     build = {"stable_diffusion": _stable_diffusion, "sdxl": _sdxl, "flux": _flux}[backend.family]
-    pipeline, options, how = build(backend, steps, doubled)
+    with warnings.catch_warnings():  # about settings of model cards, which nobody who measures can change
+        warnings.simplefilter("ignore", FutureWarning)
+        pipeline, options, how = build(backend, steps, doubled)
     pipeline.set_progress_bar_config(disable=True)
     side = backend.resolution
     image = torch.from_numpy(np.random.default_rng(0).random((1, 3, side, side), np.float32))

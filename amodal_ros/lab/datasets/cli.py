@@ -8,6 +8,11 @@ from pathlib import Path
 from amodal_ros.lab.datasets.check import check, save_sheet
 from amodal_ros.lab.datasets.registry import NAMES, dataset_class
 
+EXAMPLES = (
+    "amodal datasets check kins /data/kins --version 2019 --limit 100",
+    "amodal datasets check folder /data/mine --sheet sheet.png",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")

@@ -25,6 +25,11 @@ from amodal_ros.models import find_model
 
 Result = TypeVar("Result")
 
+EXAMPLES = (
+    "amodal evaluate streets --model embedded --limit 50",
+    "amodal evaluate folder /data/mine --model geometric --out run --save-masks",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_subparsers(dest="what", required=True, metavar="WHAT")

@@ -12,6 +12,11 @@ from amodal_ros.lab.evaluation.tables import Table, table_1
 
 _SUFFIXES = {"text": "txt", "markdown": "md", "csv": "csv"}
 
+EXAMPLES = (
+    "amodal tables run --format markdown",
+    "amodal tables run other_run --bin all --out tables",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="finished runs; none: the published table")
