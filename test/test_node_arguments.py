@@ -11,6 +11,7 @@ from ros_graph import graph  # noqa: E402
 from amodal_ros import cli  # noqa: E402
 from amodal_ros.node import arguments  # noqa: E402
 from amodal_ros.node.process import run  # noqa: E402
+from amodal_ros.node.program import AMODAL_NODE  # noqa: E402
 from amodal_ros.node.signals import Watch  # noqa: E402
 
 DECLARED = ("max_objects", "model", "use_sim_time")
@@ -37,7 +38,7 @@ class NeverTold(Watch):
     ],
 )
 def test_the_node_does_not_start_on_what_it_cannot_use(argv, message, capfd):
-    assert run(argv, NeverTold()) == 2
+    assert run(AMODAL_NODE, argv, NeverTold()) == 2
     lines = capfd.readouterr().err.splitlines()
     assert message in lines[-1] and lines[-1].startswith("amodal_node: ")
 
@@ -80,7 +81,7 @@ def test_a_file_without_parameters_is_named(text, tmp_path):
 
 def test_help_starts_no_node(capsys):
     with pytest.raises(SystemExit) as ended:
-        run(["--help"], NeverTold())
+        run(AMODAL_NODE, ["--help"], NeverTold())
     assert ended.value.code == 0 and "--ros-args -r image:=" in capsys.readouterr().out
 
 

@@ -21,23 +21,10 @@ from typing import Any
 import yaml
 
 from amodal_ros import __version__
-from amodal_ros.stream.parameters import OPTIONS
+from amodal_ros.node.program import AMODAL_NODE, Program
 
 #: Declared when their topic is subscribed to, so nothing is known about them at the start.
 LATER = "qos_overrides."
-
-HELP = """The node is configured by ROS arguments:
-
-  amodal_node --ros-args -r image:=/camera/image_raw -r instance_mask:=/segmentation/labels -p model:=geometric
-  amodal_node --ros-args --params-file my.yaml -r __ns:=/front
-
-Topics:
-  image            camera image, rectified          -> ~/instances    whole masks of every labelled object
-  instance_mask    label map, 0 is background          ~/overlay      a picture for people
-  depth            with use_depth                      /diagnostics   rates, drops by reason, latency
-
-Parameters (docs/node.md has more to say):
-"""
 
 
 @dataclass(frozen=True)
@@ -72,7 +59,7 @@ class Section:
         return re.fullmatch("".join(rules.get(token, "/" + re.escape(token)) for token in tokens), node) is not None
 
 
-def parse(argv: list[str]) -> Arguments:
+def parse(argv: list[str], program: Program = AMODAL_NODE) -> Arguments:
     """Read a command line, the program's name left out.
 
     Raises:
@@ -80,14 +67,13 @@ def parse(argv: list[str]) -> Arguments:
         SystemExit: ``--help`` was asked for and answered.
     """
     own, ros = _split(argv)
-    described = HELP + "\n".join(map(_described, OPTIONS.values()))
-    parser = argparse.ArgumentParser(
-        "amodal_node", description=described, formatter_class=argparse.RawTextHelpFormatter
-    )
+    described = program.help + "\n".join(map(_described, program.options().values()))
+    parser = argparse.ArgumentParser(program.name, description=described, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--version", action="version", version=f"amodal_ros {__version__}")
     _, unread = parser.parse_known_args(own)
     if unread:
-        raise ValueError(f"expected --ros-args before {unread[0]!r}, as in: amodal_node --ros-args -p model:=geometric")
+        example = f"{program.name} --ros-args {program.example}"
+        raise ValueError(f"expected --ros-args before {unread[0]!r}, as in: {example}")
     given = Arguments()
     for option, value in itertools.pairwise(ros):
         if option in ("-p", "--param"):
@@ -165,13 +151,13 @@ def check(given: Arguments, node: str, declared: Iterable[str]) -> list[str]:
     return doubts
 
 
-def check_command(argv: list[str] | None) -> Arguments:
+def check_command(argv: list[str] | None, program: Program = AMODAL_NODE) -> Arguments:
     """`parse` and `read_file` for a whole command line (None: the process's), before ROS reads it.
 
     Raises:
         ValueError: as these do.
     """
-    given = parse(sys.argv[1:] if argv is None else argv)
+    given = parse(sys.argv[1:] if argv is None else argv, program)
     for path in given.files:
         read_file(path)
     return given

@@ -1,4 +1,4 @@
-"""The node's parameters as ROS declares them."""
+"""A node's parameters as ROS declares them."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import Any
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
-from amodal_ros.stream.parameters import OPTIONS, Parameters, checked, one_of
+from amodal_ros.stream.options import Chosen, checked, one_of, options_of
 
 
-def declare(node: Node) -> Parameters:
-    """Declare every parameter and read what the start gave.
+def declare(node: Node, kind: type[Chosen]) -> Chosen:
+    """Declare every parameter of `kind` and read what the start gave.
 
     Raises:
         ValueError: a value of the wrong type or out of range; the message names the parameter.
     """
     values = {}
-    for name, option in OPTIONS.items():
+    for name, option in options_of(kind).items():
         # What was given is read whatever its type, so that one place says what was expected.
         given = node.declare_parameter(name, _ros(option.default), ParameterDescriptor(dynamic_typing=True)).value
         node.undeclare_parameter(name)
-        values[name] = checked(name, given)
+        values[name] = checked(option, given)
         try:
             node.declare_parameter(name, _ros(values[name]), _descriptor(option), ignore_override=True)
         except Exception as error:  # rclpy's exceptions here share no base class
             raise ValueError(f"parameter {name}: {error}") from None
-    return dataclasses.replace(Parameters(), **values)
+    return kind(**values)
 
 
 def _ros(value: Any) -> Any:

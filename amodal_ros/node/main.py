@@ -1,4 +1,4 @@
-"""The node's executable."""
+"""The executable `amodal_node`, and how any of the package's nodes is run as one."""
 
 from __future__ import annotations
 
@@ -7,27 +7,33 @@ import os
 import sys
 from contextlib import suppress
 
+from amodal_ros.node.program import AMODAL_NODE, Program
 from amodal_ros.node.signals import Watch
 
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is told to end. Returns 0, 1 without ROS, or 2 if a parameter's value cannot be used."""
+    return run(AMODAL_NODE, args)
+
+
+def run(program: Program, args: list[str] | None = None) -> int:
+    """Run a program's node, as `main` does."""
     given = sys.argv[1:] if args is None else args
     if not {"-h", "--help"}.isdisjoint(given):
         from amodal_ros.node.arguments import parse
 
-        parse(given)  # it answers and exits, also where there is no ROS
+        parse(given, program)  # it answers and exits, also where there is no ROS
     watch = Watch()  # before the imports, which take a second
     _few_arenas()
     from amodal_ros.node.fastdds import large_images
 
     os.environ.update(large_images())  # however the node is started: a camera's images arrive
     try:
-        from amodal_ros.node.process import run
+        from amodal_ros.node import process
     except ImportError as error:
-        print(f"amodal_node needs ROS 2 (rclpy) and the built package: {error}", file=sys.stderr)
+        print(f"{program.name} needs ROS 2 (rclpy) and the built package: {error}", file=sys.stderr)
         return 1
-    return run(args, watch)
+    return process.run(program, args, watch)
 
 
 def _few_arenas() -> None:

@@ -1,0 +1,66 @@
+"""The executables of this package's nodes. Imports nothing by itself: it comes before signals are watched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from amodal_ros.node.base import BaseNode
+
+
+@dataclass(frozen=True)
+class Program:
+    """An executable with one node.
+
+    Attributes:
+        example: ROS arguments as a user would write them.
+        topics: a table of them, for ``--help``.
+        page: what explains it all.
+        options: imports and returns the node's parameters.
+        make: imports and makes the node.
+    """
+
+    name: str
+    example: str
+    topics: str
+    page: str
+    options: Callable[[], Mapping[str, Field]]
+    make: Callable[[], BaseNode]
+
+    @property
+    def help(self) -> str:
+        """How ``--help`` begins; the parameters follow."""
+        return (
+            "The node is configured by ROS arguments:\n\n"
+            f"  {self.name} --ros-args {self.example}\n"
+            f"  {self.name} --ros-args --params-file my.yaml -r __ns:=/front\n\n"
+            f"Topics:\n{self.topics}\nParameters ({self.page} has more to say):\n"
+        )
+
+
+def _options() -> Mapping[str, Field]:
+    from amodal_ros.stream.parameters import OPTIONS
+
+    return OPTIONS
+
+
+def _make() -> BaseNode:
+    from amodal_ros.node.node import AmodalNode
+
+    return AmodalNode()
+
+
+AMODAL_NODE = Program(
+    "amodal_node",
+    "-r image:=/camera/image_raw -r instance_mask:=/segmentation/labels -p model:=geometric",
+    """\
+  image            camera image, rectified          -> ~/instances    whole masks of every labelled object
+  instance_mask    label map, 0 is background          ~/overlay      a picture for people
+  depth            with use_depth                      /diagnostics   rates, drops by reason, latency
+""",
+    "docs/node.md",
+    _options,
+    _make,
+)
