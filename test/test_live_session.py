@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
 from collections import Counter
 from dataclasses import replace
 
@@ -232,6 +234,20 @@ def test_memory_is_bounded_in_bytes():
     for frame in flood(10, 40):
         session.answer(frame)
         assert session.diagnostics()["memory_mb"] <= 0.1
+
+
+def test_a_frame_ends_when_the_next_one_is_answered():
+    """Its image is a camera's: left to the cycle collector, a hundred of them waited for it."""
+    session, seen = LiveSession(Oracle(passing()), in_line=0), []
+    gc.disable()
+    try:
+        for frame, _ in passing():
+            assert all(answer.completion.possible for answer in session.answer(frame))
+            seen.append(weakref.ref(frame))
+            del frame
+        assert sum(ref() is not None for ref in seen) <= 1
+    finally:
+        gc.enable()
 
 
 def test_tracks_that_end_are_forgotten_after_a_time():

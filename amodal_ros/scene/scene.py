@@ -7,6 +7,7 @@ A hidden part must be hidden by something: another object, the frame's edge, or 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -254,7 +255,8 @@ class Scene:
         """
         if i not in self._geometric:
             self._geometric[i] = self._answer_geometrically(i)
-        return self._geometric[i]
+        # What is kept here must not lead back here: only the cycle collector would free the image, seconds later.
+        return replace(self._geometric[i], around=partial(self.possible, i))
 
     def _answer_geometrically(self, i: int) -> Completion:
         mask = self.masks[i]
@@ -270,7 +272,6 @@ class Scene:
             self.shape,
             source,
             worth.expected_iou(self, i, amodal),
-            around=partial(self.possible, i),
             occluders=self.in_front_of(i),
             estimates_outside=not self._at_edge(i),
         )

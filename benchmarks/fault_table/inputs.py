@@ -22,7 +22,7 @@ COUNT = 20  # frames of a row that is not about losses
 
 
 def from_camera(width: int, height: int, rate: float, count: int, *options: str) -> Seen:
-    """A foreign camera's frames, counted where they are answered; above what this machine can answer, where received."""
+    """A foreign camera's frames: counted where answered, above what this machine can answer where received."""
     size = ("--width", str(width), "--height", str(height), "--rate", str(rate), "--count", str(count))
     with Robot() as robot:
         node = robot.start()
