@@ -185,6 +185,13 @@ def test_silence_is_explained(capfd):
     assert capfd.readouterr().err.count("no image on /image") == 1
 
 
+def test_a_publisher_that_is_not_heard_may_have_no_transport_in_common(monkeypatch):
+    with graph() as (_, peer):
+        monkeypatch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
+        hint = "it has a publisher, but nothing arrives. This node has its transports from UDPv4"
+        peer.wait_status("inputs", lambda s: hint in s["message"])
+
+
 def snapshot(**changes) -> Snapshot:
     """A healthy second of 10 Hz; `changes` are of the last report's counts."""
     source = SimpleNamespace(topic="/x", remedy=lambda: "do this", why_silent=lambda: "because")
