@@ -26,8 +26,9 @@ from std_msgs.msg import Header
 from amodal_ros.live.plain import PlainAnswerer
 from amodal_ros.msg import AmodalInstanceArray
 from amodal_ros.node.outgoing import instances_message
-from amodal_ros.stream.frames import scene_of
+from amodal_ros.stream.frames import Frames
 from amodal_ros.stream.intake import Intake
+from amodal_ros.stream.parameters import Parameters
 
 WIDTH, HEIGHT = 1242, 375
 
@@ -71,7 +72,7 @@ def main() -> None:
     topics = ("image", "instance_mask")
     intake = Intake(topics, lambda *drop: None)
     intake.open(topics, slop=0, seconds=2.0, size=256_000_000)
-    answerer = PlainAnswerer()
+    answerer, frames, parameters = PlainAnswerer(), Frames(), Parameters()
     camera = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     raw_image = serialize_message(message(camera, "rgb8"))
     stages: dict[str, list[tuple[float, float]]] = {}
@@ -91,7 +92,7 @@ def main() -> None:
         intake.offer("instance_mask", k + 1, mask, len(mask.data))
         pair = intake.take()
         lap("pair")
-        scene = scene_of(pair.messages, pair.stamp, 0, (), 256, "instances")
+        scene = frames.scene(pair.messages, pair.stamp, parameters)
         lap("decode, cut masks")
         answers = answerer.answer(scene)
         lap("order, occluders, hulls")

@@ -17,8 +17,9 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from amodal_ros.scene import Source
-from amodal_ros.stream.frames import cut_instances, scene_of
+from amodal_ros.stream.frames import Frames, cut_instances
 from amodal_ros.stream.images import BadInput, depth_of, labels_of, rgb_of
+from amodal_ros.stream.parameters import Parameters
 
 
 def message(pixels: np.ndarray, encoding: str, padding: int = 0, big: bool = False) -> SimpleNamespace:
@@ -253,11 +254,17 @@ def test_labelled_stuff_is_no_object_and_hides():
     labels[1:4, 1:3] = labels[1:4, 4:6] = 26000  # a car on both sides of
     labels[:, 3] = 17  # a pole, as Cityscapes has it
     messages = {"image": message(np.zeros((6, 8, 3), np.uint8), "rgb8"), "instance_mask": message(labels, "16UC1")}
-    scene = scene_of(messages, 1, 1000, (), 256, "instances")
+    parameters = Parameters(label_divisor=1000)
+    scene = Frames().scene(messages, 1, parameters)
     assert [thing.id for thing in scene.things] == [26000]
     done = scene.geometric(0)
     assert done.source is Source.GEOMETRIC and done.occlusion_ratio == pytest.approx(0.2)
-    alone = scene_of({**messages, "instance_mask": message(labels * (labels > 17), "16UC1")}, 1, 1000, (), 256, "any")
+    alone = Frames().scene(
+        {**messages, "instance_mask": message(labels * (labels > 17), "16UC1")},
+        1,
+        Parameters(label_divisor=1000),
+        "any",
+    )
     assert not alone.things, "a map without values below the divisor has its stuff in the multiples"
 
 

@@ -364,7 +364,7 @@ def _is_another(track: Track, seen: Sighting) -> bool:
     """Whether an id names another object than before."""
     fewer, more = sorted((track.visible.area, seen.visible.area))
     comparable = fewer >= COLOURED and more <= COMPARABLE * fewer
-    if comparable and _hellinger(track.colours, seen.colours) > RECOLOURED:
+    if comparable and hellinger(track.colours, seen.colours) > RECOLOURED:
         return True
     # Visible parts of a half hidden object can lie far from each other, but not further than the object is large.
     size = max(max(m.width, m.height) for m in (track.visible, seen.visible, *(s.moved for s in track.shapes)))
@@ -382,6 +382,6 @@ def colour_histogram(image: np.ndarray, mask: MaskRegion) -> np.ndarray:
     return counts / max(1.0, counts.sum())
 
 
-def _hellinger(a: np.ndarray, b: np.ndarray) -> float:
+def hellinger(a: np.ndarray, b: np.ndarray) -> float:
     """Distance of two histograms, in [0, 1]."""
     return math.sqrt(max(0.0, 1.0 - float(np.sqrt(a * b).sum())))

@@ -24,7 +24,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from amodal_ros.messages import nanoseconds
 from amodal_ros.node.declaring import declare
-from amodal_ros.node.inputs import REVIEW_PERIOD, Fit, Input
+from amodal_ros.node.inputs import REVIEW_PERIOD, Fit, Input, no_hint
 from amodal_ros.node.logs import Throttled
 from amodal_ros.stream.intake import Count, Intake
 from amodal_ros.stream.options import Chosen, changed, options_of
@@ -129,19 +129,29 @@ class BaseNode(LifecycleNodeMixin, Node, Generic[Chosen]):
         output = self._outputs.get(topic)
         return output is not None and output.get_subscription_count() > 0
 
-    def hear(self, topic: str, where: tuple[Fit, ...], take: Callable[[Any], None] | None = None) -> None:
+    def hear(
+        self,
+        topic: str,
+        where: tuple[Fit, ...],
+        take: Callable[[Any], None] | None = None,
+        size: Callable[[Any], int] | None = None,
+        hint: Callable[[set[str]], str] = no_hint,
+    ) -> None:
         """Listen to an input.
 
         Args:
             where: from `inputs.places`.
             take: what to do with a message; by default it is offered to the intake.
+            size: a message's bytes; by default those of its field ``data``.
+            hint: as in `Input`.
         """
 
         def store(message: Any) -> None:
-            self.intake.offer(topic, nanoseconds(message.header.stamp), message, len(getattr(message, "data", ())))
+            held = size(message) if size is not None else len(getattr(message, "data", ()))
+            self.intake.offer(topic, nanoseconds(message.header.stamp), message, held)
 
         lose = partial(self.intake.lose, topic)
-        self._inputs[topic] = Input(self, where, take or store, lose, self._input_group, self._log.warn)
+        self._inputs[topic] = Input(self, where, take or store, lose, self._input_group, self._log.warn, hint)
 
     def serve(self, worker: Server) -> None:
         """Start the one thread that answers."""

@@ -143,6 +143,7 @@ def _inputs(name: str, now: Snapshot, complaints: Mapping[str, str]) -> Diagnost
         if topic != "image":
             values[f"{topic}.paired"] = count.used
             values |= {f"{topic}.dropped.{reason}": n for reason, n in sorted(count.dropped.items())}
+            values |= {f"{topic}.flaws.{reason}": n for reason, n in sorted(count.flaws.items())}
     values["time_jumps"] = now.time_jumps
     message = "; ".join(complaints.values()) or ("receiving" if now.state == "active" else now.state)
     return _status(f"{name}: inputs", WARN if complaints else OK, message, values)

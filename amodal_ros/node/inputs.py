@@ -19,6 +19,7 @@ from rclpy.utilities import get_rmw_implementation_identifier
 from sensor_msgs.msg import CompressedImage, Image
 
 from amodal_ros.node import fastdds
+from amodal_ros.stream.masks import type_name
 
 #: Messages that wait in the middleware while the spinning thread is held up: a third of a second at 30 Hz.
 DEPTH = 10
@@ -45,11 +46,6 @@ class Fit:
         return f"{self.topic} ({type_name(self.kind)}, {'reliable' if self.reliable else 'best effort'})"
 
 
-def type_name(kind: type) -> str:
-    """A message class by its ROS name, such as ``"sensor_msgs/msg/Image"``."""
-    return f"{kind.__module__.partition('.')[0]}/msg/{kind.__name__}"
-
-
 def places(topic: str, compressed: bool) -> tuple[Fit, ...]:
     """Where an input may be, the likeliest first.
 
@@ -60,6 +56,11 @@ def places(topic: str, compressed: bool) -> tuple[Fit, ...]:
         return Fit(topic, Image), Fit(topic, CompressedImage)
     itself = Fit(topic, CompressedImage)
     return (itself,) if topic.endswith("/compressed") else (Fit(f"{topic}/compressed", CompressedImage), itself)
+
+
+def no_hint(offered: set[str]) -> str:
+    """Nothing to say about the types that are offered."""
+    return ""
 
 
 def _is_fast_dds() -> bool:
@@ -77,6 +78,7 @@ class Input:
         take: called with every message, in the spinning thread.
         lose: called with a number of messages that the middleware says were sent and never arrived.
         warn: called with (subject, text).
+        hint: told the types that publishers of the topic offer, none of them expected, says what to do; or nothing.
     """
 
     def __init__(
@@ -87,7 +89,9 @@ class Input:
         lose: Callable[[int], None],
         group: CallbackGroup,
         warn: Callable[[str, str], None],
+        hint: Callable[[set[str]], str] = no_hint,
     ) -> None:
+        self._hint = hint
         self.incompatible = 0  #: publishers that offered what the user's override rules out
         self._node, self._where, self._take, self._lose, self._group, self._warn = node, where, take, lose, group, warn
         self._lock = threading.Lock()
@@ -128,6 +132,8 @@ class Input:
             if self.incompatible:
                 return f"qos_overrides.{topic}.subscription.* rules its publishers out"
             return f"it has a publisher, but nothing arrives{self._apart()}"
+        if offered and (hint := self._hint(offered)):
+            return f"it has {', '.join(sorted(offered))}: {hint}"
         if offered:
             expected = " or ".join(dict.fromkeys(type_name(place.kind) for place in self._where))
             return f"it has {', '.join(sorted(offered))}, expected {expected}"

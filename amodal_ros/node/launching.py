@@ -19,7 +19,8 @@ from amodal_ros.stream.parameters import OPTIONS
 #: argument, its default the same -> description
 TOPICS = {
     "image": "Topic of the camera image, rectified",
-    "instance_mask": "Topic of the label map: 0 is background, each other value one tracked object",
+    "instance_mask": "Topic of the masks: a label map (0 is background, each other value one object), or as masks says",
+    "detections": "Topic of the detections of instance_mask's values; read if masks is detections",
     "depth": "Topic of the depth image; read if use_depth",
 }
 
@@ -38,12 +39,20 @@ def _strings(text: str) -> list[str]:
     return [str(item) for item in value]
 
 
+def _numbers(text: str) -> list[int]:
+    value = yaml.safe_load(text)
+    if not isinstance(value, list) or not all(type(item) is int for item in value):
+        raise ValueError
+    return value
+
+
 #: type of a parameter's default -> (what to write, what reads it, its type for launch)
-KINDS: dict[type, tuple[str, Callable[[str], Any], Any]] = {
+KINDS: dict[type | str, tuple[str, Callable[[str], Any], Any]] = {
     bool: ("true or false", _boolean, bool),
     int: ("a whole number", int, int),
     float: ("a number", float, float),
     str: ("text", str, str),
+    "numbers": ("a list such as '[255]'", _numbers, List[int]),  # noqa: UP006
     tuple: ("a list such as '[car, person]'", _strings, List[str]),  # noqa: UP006
 }
 
@@ -98,8 +107,9 @@ def amodal_node(context: LaunchContext, action: type[Node] = Node, namespace: st
     )
 
 
-def _kind(name: str) -> type:
-    return type(OPTIONS[name].default) if name in OPTIONS else bool  # use_sim_time
+def _kind(name: str) -> type | str:
+    default = OPTIONS[name].default if name in OPTIONS else False  # use_sim_time
+    return "numbers" if isinstance(default, tuple) and isinstance(default[0], int) else type(default)
 
 
 def _value(name: str, text: str) -> ParameterValue:

@@ -11,9 +11,10 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 
 from amodal_ros.msg import AmodalInstanceArray
+from amodal_ros.node import mask_topics
 from amodal_ros.node.base import BaseNode
 from amodal_ros.node.diagnostics import Snapshot, input_complaints, statuses
-from amodal_ros.node.inputs import places
+from amodal_ros.node.inputs import Fit, no_hint, places
 from amodal_ros.node.outgoing import image_message, instances_message
 from amodal_ros.scene import Answer, Scene
 from amodal_ros.scene.overlay import draw_overlay
@@ -22,7 +23,7 @@ from amodal_ros.stream.intake import Count
 from amodal_ros.stream.parameters import Parameters
 from amodal_ros.stream.worker import Worker
 
-TOPICS = ("image", "instance_mask", "depth")
+TOPICS = ("image", "instance_mask", "detections", "depth")
 
 
 class AmodalNode(BaseNode[Parameters]):
@@ -46,8 +47,9 @@ class AmodalNode(BaseNode[Parameters]):
     # --- lifecycle ------------------------------------------------------------------------------------------
 
     def configure(self) -> None:
-        """Check the model's files; make the publishers."""
+        """Check the model's files and the masks' message packages; make the publishers."""
         answerers.check(self._chosen)
+        mask_topics.check(self._chosen.masks)
         self.offer(AmodalInstanceArray, "~/instances", 5)
         self.offer(Image, "~/overlay", 1)
 
@@ -62,7 +64,8 @@ class AmodalNode(BaseNode[Parameters]):
         """Subscribe to the inputs and answer."""
         parameters, loaded = self._chosen, self._loaded
         assert loaded is not None
-        topics = TOPICS if parameters.use_depth else TOPICS[:2]
+        unused = {"depth": not parameters.use_depth, "detections": parameters.masks != "detections"}
+        topics = tuple(topic for topic in TOPICS if not unused.get(topic, False))
         self.intake.open(
             topics,
             slop=round(parameters.pair_slop * 1e9),
@@ -71,8 +74,8 @@ class AmodalNode(BaseNode[Parameters]):
         )
         self.serve(Worker(self.intake, loaded, self._answered, self._show, parameters, self._timings, self._log.warn))
         for topic in topics:
-            compressed = topic == "image" and parameters.image_transport == "compressed"
-            self.hear(topic, places(self.resolve_topic_name(topic), compressed))
+            hint = mask_topics.missing if topic == "instance_mask" else no_hint
+            self.hear(topic, self._places(topic), size=mask_topics.size, hint=hint)
         return f"model {loaded.answerer.name}, device {loaded.device}"
 
     def unload(self) -> None:
@@ -86,6 +89,14 @@ class AmodalNode(BaseNode[Parameters]):
         self._loaded = None  # the worker frees it, and nobody else may keep the model's memory
 
     # --- topics ---------------------------------------------------------------------------------------------
+
+    def _places(self, topic: str) -> tuple[Fit, ...]:
+        name = self.resolve_topic_name(topic)
+        if topic == "instance_mask":
+            return mask_topics.places(name, self._chosen.masks)
+        if topic == "detections":
+            return mask_topics.detections(name)
+        return places(name, topic == "image" and self._chosen.image_transport == "compressed")
 
     def _answered(self, image: Image, scene: Scene, answers: list[Answer]) -> None:
         loaded = self._loaded

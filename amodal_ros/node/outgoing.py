@@ -51,7 +51,9 @@ def _instance(answer: Answer) -> AmodalInstance:
     seconds, nanoseconds = divmod(answer.inferred_at, 1_000_000_000)
     return AmodalInstance(
         id=answer.instance.id,
+        track_id=answer.instance.track_id,
         class_id=answer.instance.class_id,
+        score=answer.instance.score,
         visible=mask_message(done.visible),
         amodal=mask_message(done.amodal),
         possible=mask_message(done.possible),

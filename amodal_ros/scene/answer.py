@@ -99,11 +99,15 @@ class Instance:
         id: the label map's value; the same id in the next frame is the same object.
         visible: its modal mask.
         class_id: the class's name, empty if unknown.
+        score: the detector's, usually in [0, 1]; NaN if it gives none.
+        track_id: the id as the tracker published it, where that is text; else empty.
     """
 
     id: int
     visible: MaskRegion
     class_id: str = ""
+    score: float = math.nan
+    track_id: str = ""
 
 
 @dataclass(frozen=True)

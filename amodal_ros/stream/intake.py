@@ -24,12 +24,14 @@ class Count:
         used: images: answered; the other topics: paired with an image.
         lost: sent but never received, as far as the middleware tells.
         dropped: by reason.
+        flaws: parts of messages that could not be used, or not as they were, by reason; the rest was.
     """
 
     received: int = 0
     used: int = 0
     lost: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
+    flaws: Counter[str] = field(default_factory=Counter)
 
     @property
     def waiting(self) -> int:
@@ -143,12 +145,19 @@ class Intake:
             self._drop(self.topics[0], reason, text)
         self._flush()
 
+    def flaw(self, topic: str, reason: str, text: str) -> None:
+        """A part of a message cannot be used as it is; its rest is. An empty text is counted only."""
+        with self._lock:
+            self._counts[topic].flaws[reason] += 1
+        if text:
+            self._report(topic, reason, f"{topic}: {text}")
+
     # --- figures --------------------------------------------------------------------------------------------
 
     def counts(self) -> dict[str, Count]:
         """A consistent copy of the counts by topic."""
         with self._lock:
-            return {t: replace(c, dropped=Counter(c.dropped)) for t, c in self._counts.items()}
+            return {t: replace(c, dropped=Counter(c.dropped), flaws=Counter(c.flaws)) for t, c in self._counts.items()}
 
     def silence(self) -> dict[str, float]:
         """Seconds since the last message of each open topic (since the intake opened, if there was none)."""

@@ -63,8 +63,9 @@ def checked(option: dataclasses.Field, value: Any) -> Any:
     if isinstance(default, tuple):
         if value is None or len(value) == 0:
             return default
-        if isinstance(value, str) or not all(isinstance(entry, str) for entry in value):
-            raise ValueError(f"{name}: expected a list of text, got {value!r}")
+        kind, called = (int, "whole numbers") if isinstance(default[0], int) else (str, "text")
+        if isinstance(value, str) or not all(type(entry) is kind for entry in value):
+            raise ValueError(f"{name}: expected a list of {called}, got {value!r}")
         return tuple(value)
     if value is False and "off" in option.metadata["choices"]:
         return "off"  # YAML's reading of the bare word

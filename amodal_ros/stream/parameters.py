@@ -42,6 +42,31 @@ class Parameters(Options):
     image_transport: str = option(
         "raw", "Type of the topic image: sensor_msgs Image or CompressedImage", choices=("raw", "compressed")
     )
+    masks: str = option(
+        "auto",
+        "What instance_mask carries: label maps, yolo_ros' DetectionArray, ultralytics_ros' YoloResult, an image with "
+        "the Detection2DArray of the topic detections, Autoware's SegmentationMask; auto: seen from the topic's type",
+        choices=("auto", "labels", "yolo", "ultralytics", "detections", "autoware"),
+    )
+    mask_fit: str = option(
+        "auto",
+        "Masks of another size than the image: scaled where they have its proportions, else refused; scaled anyway; "
+        "scaled between the bars of a letterbox; refused",
+        choices=("auto", "stretch", "letterbox", "off"),
+        live=True,
+    )
+    track: str = option(
+        "auto",
+        "Who gives objects their ids: this node where the masks come without; always this node; never",
+        choices=("auto", "always", "never"),
+    )
+    min_score: float = option(0.0, "Detections with a lower score are left out", between=(0.0, 1.0), live=True)
+    stuff_classes: tuple[str, ...] = option(
+        ("",), "Names of classes that are context: not completed, but they can hide objects", live=True
+    )
+    ignore_labels: tuple[int, ...] = option(
+        (-1,), "Values of label images that are background, as 0 is: 255 of DepthAI and VOC; -1: none", live=True
+    )
     use_depth: bool = option(
         False, "Wait for a depth image too; it decides who is in front, and shows what hides without a label"
     )
@@ -52,7 +77,9 @@ class Parameters(Options):
         between=(0, 2**31 - 1),
         live=True,
     )
-    class_names: tuple[str, ...] = option(("",), "Class names by class number; needs label_divisor", live=True)
+    class_names: tuple[str, ...] = option(
+        ("",), "Class names by class number; of label maps they need label_divisor", live=True
+    )
     max_objects: int = option(
         256, "A label map with more objects is refused as broken", between=(1, 100_000), live=True
     )
@@ -76,7 +103,7 @@ class Parameters(Options):
         super().__post_init__()
         if self.occluders == "depth" and not self.use_depth:
             raise ValueError("occluders: 'depth' needs use_depth, got use_depth false")
-        if any(self.class_names) and not self.label_divisor:
+        if any(self.class_names) and not self.label_divisor and self.masks in ("auto", "labels"):
             raise ValueError("class_names: expected label_divisor > 0, which tells the class, got 0")
 
 

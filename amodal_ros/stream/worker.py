@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 from amodal_ros.live.plain import PlainAnswerer
 from amodal_ros.scene import Answer, Scene
 from amodal_ros.stream.answerers import Loaded
-from amodal_ros.stream.frames import scene_of
+from amodal_ros.stream.frames import Frames
 from amodal_ros.stream.intake import Intake
 from amodal_ros.stream.pairing import Pair
 from amodal_ros.stream.parameters import Parameters
@@ -45,6 +46,7 @@ class Worker(Server):
         self.objects: Counter[str] = Counter()  #: the latest answered frame's objects by source
         self.parameters = parameters
         self._loaded: Loaded | None = loaded
+        self._frames = Frames(partial(intake.flaw, "instance_mask"))
         self._publish, self._show = publish, show
         self._latest: tuple[Scene, list[Answer]] | None = None
 
@@ -65,20 +67,16 @@ class Worker(Server):
         loaded.follow(parameters)
         if pair.jumped:
             loaded.answerer.reset()
+            self._frames.reset()
             self.time_jumps += 1
             self.note("time_jump", "stamps went back (a bag that loops?): what was remembered is forgotten")
         with self.timings.measure("decode"):
-            scene = scene_of(
-                pair.messages,
-                pair.stamp,
-                parameters.label_divisor,
-                parameters.class_names,
-                parameters.max_objects,
-                loaded.occluders,
-            )
+            scene = self._frames.scene(pair.messages, pair.stamp, parameters, loaded.occluders, pair.believed)
         with self.timings.measure("answer"):
             answerer = loaded.answerer if pair.believed else GEOMETRY
             answers = answerer.answer(scene, self._interrupt.is_set)
+            if pair.believed:
+                self._frames.learn(scene, answers)
         if self._interrupt.is_set():
             return False
         with self.timings.measure("publish"):

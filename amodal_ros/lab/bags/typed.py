@@ -106,7 +106,7 @@ def answers_of(message: Any) -> list[Answer]:
             entry.agreement,
             estimates_outside=not math.isnan(entry.truncation_ratio),
         )
-        instance = Instance(entry.id, visible, entry.class_id)
+        instance = Instance(entry.id, visible, entry.class_id, entry.score, entry.track_id)
         answers.append(
             Answer(instance, completion, nanoseconds(entry.inferred_at), tuple(int(i) for i in entry.occluders))
         )
@@ -139,7 +139,9 @@ def _instance(answer: Answer) -> Any:
     done = answer.completion
     return _new(PACKAGE, "AmodalInstance")(
         id=answer.instance.id,
+        track_id=answer.instance.track_id,
         class_id=answer.instance.class_id,
+        score=answer.instance.score,
         visible=_mask(done.visible),
         amodal=_mask(done.amodal),
         possible=_mask(done.possible),

@@ -1,0 +1,188 @@
+"""`Identities`: who is who, where masks come without ids. Objects are known again by their remembered whole shapes.
+
+A tracker of visible masks loses an object whose visible part leaps: another part comes into the open, or what was
+hidden comes back. Its whole shape, which the node completes anyway, is where it was: a new mask that lies on it, of its
+class and colours, is the same object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+import numpy as np
+
+from amodal_ros.live.motion import box_step
+from amodal_ros.live.tracks import RECOLOURED, colour_histogram, hellinger
+from amodal_ros.scene import MaskRegion
+
+#: Objects unseen for longer are forgotten (seconds); no more are remembered than this.
+FORGET_AFTER, MOST = 3.0, 256
+#: Visible masks of one object in consecutive images overlap (IoU) by at least so much.
+OVERLAP = 0.2
+#: A mask belongs to an object whose remembered whole holds at least this share of it.
+INSIDE = 0.5
+#: A second mask is a piece of an object that covered at least this share of it in the image before.
+PIECE = 0.7
+#: What another class costs: detectors waver between a car and a truck.
+OTHER_CLASS = 0.4
+#: Share of the newest step in the velocity.
+NEWEST = 0.5
+
+
+@dataclass(eq=False)
+class _Known:
+    """One object as it was last seen; `velocity` in pixels per nanosecond; `before`: its stamp, whole and velocity in
+    the image before."""
+
+    id: int
+    class_id: str
+    stamp: int
+    visible: MaskRegion
+    whole: MaskRegion
+    colours: np.ndarray
+    velocity: np.ndarray
+    before: tuple[int, MaskRegion, np.ndarray] | None = None
+
+    def moved(self, stamp: int) -> tuple[int, int]:
+        """How far it is expected to have come, whole pixels."""
+        x, y = np.rint(self.velocity * (stamp - self.stamp)).astype(int).tolist()
+        return x, y
+
+    def see(self, stamp: int, visible: MaskRegion, colours: np.ndarray, class_id: str) -> None:
+        """It is in a new image. Until its new whole is learnt the old one moves along."""
+        self.before = (self.stamp, self.whole, self.velocity)
+        self.velocity = self._steered(self.visible, visible, stamp)
+        self.whole = self.whole.shift(*self.moved(stamp)) | visible
+        self.stamp, self.visible, self.colours = stamp, visible, colours
+        self.class_id = class_id or self.class_id
+
+    def learn(self, whole: MaskRegion) -> None:
+        """Its whole shape in the latest image, whose edges tell its motion better than those that an occluder draws."""
+        self.whole = whole
+        if self.before is not None:
+            now, (self.stamp, earlier, self.velocity) = self.stamp, self.before
+            self.velocity = self._steered(earlier, whole, now)
+            self.stamp, self.before = now, None
+
+    def _steered(self, earlier: MaskRegion, later: MaskRegion, now: int) -> np.ndarray:
+        if now <= self.stamp:
+            return self.velocity
+        step = box_step(earlier.trim(), later.trim())
+        newest = np.array([step.dx, step.dy]) / (now - self.stamp)
+        return newest if not self.velocity.any() else NEWEST * newest + (1.0 - NEWEST) * self.velocity
+
+
+class Identities:
+    """Ids for the masks of a stream; a number is given once.
+
+    Args:
+        wholes: use remembered whole shapes; without them it is a plain tracker of visible masks, for comparison.
+    """
+
+    def __init__(self, wholes: bool = True) -> None:
+        self._wholes = wholes
+        self._known: dict[int, _Known] = {}
+        self._numbers = count(1)
+
+    def clear(self) -> None:
+        """Nobody is remembered. Numbers are not given again."""
+        self._known = {}
+
+    def identify(
+        self,
+        stamp: int,
+        image: np.ndarray,
+        masks: Sequence[MaskRegion],
+        classes: Sequence[str],
+        taken: Collection[int] = (),
+    ) -> list[int]:
+        """The id of each mask. Two masks with one id are pieces of one object.
+
+        Args:
+            stamp: of the image, nanoseconds.
+            image: RGB uint8 (height, width, 3).
+            masks: visible masks inside the image, none empty.
+            classes: names, empty if unknown.
+            taken: ids that others of this image have.
+        """
+        self._forget(stamp)
+        colours = [colour_histogram(image, mask) for mask in masks]
+        places = {known.id: known.moved(stamp) for known in self._known.values() if known.id not in taken}
+        before = {id: self._known[id].visible.shift(*moved) for id, moved in places.items()}
+        wholes = {id: self._known[id].whole.shift(*moved) for id, moved in places.items()} if self._wholes else {}
+        found: dict[int, int] = {}  # position -> id
+        for _, j, id in sorted(self._pairs(masks, classes, colours, before, wholes), reverse=True):
+            if j not in found and id not in found.values():
+                found[j] = id
+        for j, mask in enumerate(masks):
+            if j not in found and (piece := self._piece_of(mask, classes[j], set(found.values()), before)):
+                found[j] = piece
+        pieces: dict[int, list[int]] = {}
+        for j in range(len(masks)):
+            pieces.setdefault(found[j] if j in found else self._new(taken), []).append(j)
+        ids = [0] * len(masks)
+        for id, positions in pieces.items():
+            for j in positions:
+                ids[j] = id
+            self._see(id, stamp, [masks[j] for j in positions], colours[positions[0]], classes[positions[0]])
+        return ids
+
+    def learn(self, wholes: Mapping[int, MaskRegion]) -> None:
+        """The whole shapes of objects in the image that was identified last, by id."""
+        for id, whole in wholes.items():
+            if id in self._known:
+                self._known[id].learn(whole)
+
+    def _pairs(
+        self,
+        masks: Sequence[MaskRegion],
+        classes: Sequence[str],
+        colours: Sequence[np.ndarray],
+        before: Mapping[int, MaskRegion],
+        wholes: Mapping[int, MaskRegion],
+    ) -> Iterator[tuple[float, int, int]]:
+        """(how well they go together, mask's position, id); what was seen goes before what is only remembered."""
+        for j, mask in enumerate(masks):
+            for id, visible in before.items():
+                known = self._known[id]
+                whole = wholes.get(id, visible)
+                if not whole.overlap(mask) and not visible.overlap(mask):
+                    continue
+                apart = hellinger(known.colours, colours[j])
+                cost = OTHER_CLASS if known.class_id and classes[j] and known.class_id != classes[j] else 0.0
+                seen = visible.iou(mask) - cost
+                if seen >= OVERLAP:
+                    yield 2.0 + seen - apart, j, id
+                    continue
+                inside = whole.overlap(mask) / mask.area - cost
+                if wholes and inside >= INSIDE and apart <= RECOLOURED:
+                    yield inside + whole.iou(mask) - apart, j, id
+
+    def _piece_of(self, mask: MaskRegion, name: str, present: set[int], before: Mapping[int, MaskRegion]) -> int | None:
+        """The object, seen in this image already, that a mask was a part of in the image before."""
+        for id in sorted(present & before.keys()):
+            known = self._known[id]
+            if name == known.class_id and before[id].overlap(mask) >= PIECE * mask.area:
+                return id
+        return None
+
+    def _see(self, id: int, stamp: int, pieces: list[MaskRegion], colours: np.ndarray, class_id: str) -> None:
+        visible = pieces[0] if len(pieces) == 1 else MaskRegion.union_of(pieces)
+        known = self._known.pop(id, None)
+        if known is None:
+            known = _Known(id, class_id, stamp, visible, visible, colours, np.zeros(2))
+        else:
+            known.see(stamp, visible, colours, class_id)
+        self._known[id] = known  # at the end: the dict is in the order of when they were seen
+
+    def _forget(self, now: int) -> None:
+        horizon = now - int(FORGET_AFTER * 1e9)
+        for known in list(self._known.values()):
+            if known.stamp >= horizon and len(self._known) <= MOST:
+                break
+            del self._known[known.id]
+
+    def _new(self, taken: Collection[int]) -> int:
+        return next(number for number in self._numbers if number not in taken)

@@ -1,0 +1,84 @@
+"""Who is who, where masks come without ids."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from amodal_ros.live.identity import Identities
+from amodal_ros.scene import MaskRegion
+
+SHAPE = (60, 200)
+RED, BLUE = (200, 30, 30), (30, 30, 200)
+
+
+def box(x: int, y: int, width: int, height: int) -> MaskRegion:
+    return MaskRegion(x, y, np.ones((height, width), bool)).clip(*SHAPE)
+
+
+def picture(*parts: tuple[MaskRegion, tuple[int, int, int]]) -> np.ndarray:
+    image = np.full((*SHAPE, 3), 90, np.uint8)
+    for mask, colour in parts:
+        image[mask.full(*SHAPE)] = colour
+    return image
+
+
+def drive(identities: Identities, frames) -> list[list[int]]:
+    """ids of each frame; a frame is [(visible mask, colour, whole mask)]."""
+    ids = []
+    for k, frame in enumerate(frames):
+        masks = [visible for visible, _, _ in frame]
+        image = picture(*((visible, colour) for visible, colour, _ in frame))
+        found = identities.identify((k + 1) * 100_000_000, image, masks, ["car"] * len(masks))
+        identities.learn({id: whole for id, (_, _, whole) in zip(found, frame)})
+        ids.append(found)
+    return ids
+
+
+def behind_a_wall(start: int, stop: int, wall: MaskRegion):
+    """A car that passes behind a wall, of which a piece is seen before and behind."""
+    for x in range(start, stop, 6):
+        whole = box(x, 20, 50, 20)
+        visible = whole - wall
+        yield [(visible.trim(), RED, whole)] if visible.area else []
+
+
+def test_an_object_keeps_its_id_while_it_moves_and_a_new_one_gets_its_own():
+    frames = [[(box(5 * k, 10, 30, 20), RED, box(5 * k, 10, 30, 20))] for k in range(6)]
+    frames[3].append((box(150, 30, 20, 20), BLUE, box(150, 30, 20, 20)))
+    ids = drive(Identities(), frames)
+    assert [found[0] for found in ids] == [1] * 6 and ids[3][1] == 2
+
+
+def test_the_whole_shape_knows_an_object_again_whose_other_end_comes_into_the_open():
+    """The front that comes out right of the wall meets nothing that was seen in the image before."""
+    wall = box(80, 0, 52, 60)
+    frames = list(behind_a_wall(20, 150, wall))
+    ours = {id for found in drive(Identities(), frames) for id in found}
+    plain = {id for found in drive(Identities(wholes=False), frames) for id in found}
+    assert len(ours) == 1 and len(plain) > 1
+
+
+def test_another_object_at_the_place_is_another():
+    frames = [[(box(50, 20, 40, 20), RED, box(50, 20, 60, 20))]] * 3 + [
+        [(box(95, 22, 15, 15), BLUE, box(95, 22, 15, 15))]
+    ]
+    assert drive(Identities(), frames)[-1] != [1]
+
+
+def test_the_pieces_that_a_pole_makes_of_an_object_are_one():
+    whole, pole = box(40, 20, 60, 20), box(65, 0, 6, 60)
+    pieces = [box(40, 20, 25, 20), box(71, 20, 29, 20)]
+    ids = drive(
+        Identities(), [[(whole, RED, whole)], [(p, RED, whole) for p in pieces], [(p, RED, whole) for p in pieces]]
+    )
+    assert ids == [[1], [1, 1], [1, 1]] and not (pieces[0] & pole).area
+
+
+def test_what_is_long_gone_is_forgotten_and_numbers_are_given_once():
+    identities = Identities()
+    mask = box(50, 20, 40, 20)
+    image = picture((mask, RED))
+    assert identities.identify(1, image, [mask], ["car"]) == [1]
+    assert identities.identify(10_000_000_000, image, [mask], ["car"]) == [2]
+    identities.clear()
+    assert identities.identify(10_100_000_000, image, [mask], ["car"], taken={3}) == [4]
