@@ -90,7 +90,12 @@ class Peer(Node):
     """Publishes inputs, keeps what the node says, calls its services."""
 
     def __init__(
-        self, context: rclpy.Context, under_test: Node, reliable: bool = True, image_type: type = Image
+        self,
+        context: rclpy.Context,
+        under_test: Node,
+        reliable: bool = True,
+        image_type: type = Image,
+        mask_type: type = Image,
     ) -> None:
         super().__init__("peer", context=context)
         self.under_test = under_test
@@ -102,7 +107,7 @@ class Peer(Node):
             depth=20, reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
         )
         self.image = self.create_publisher(image_type, "image", self.qos)
-        self.mask = self.create_publisher(Image, "instance_mask", self.qos)
+        self.mask = self.create_publisher(mask_type, "instance_mask", self.qos)
         self.create_subscription(AmodalInstanceArray, "/amodal_node/instances", self._keep(self.arrays), 50)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._keep(self.diagnostics), 50)
 

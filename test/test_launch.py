@@ -26,6 +26,12 @@ VALUES = {
     "live_batch": ("2", 2),
     "frame_budget": ("0.25", 0.25),
     "image_transport": ("compressed", "compressed"),
+    "masks": ("yolo", "yolo"),
+    "mask_fit": ("letterbox", "letterbox"),
+    "track": ("always", "always"),
+    "min_score": ("0.5", 0.5),
+    "stuff_classes": ("[bench]", ["bench"]),
+    "ignore_labels": ("[255, 254]", [255, 254]),
     "use_depth": ("true", True),
     "label_divisor": ("1000", 1000),
     "class_names": ("[car, '7']", ["car", "7"]),
@@ -79,7 +85,7 @@ def test_every_argument_reaches_the_node_with_its_type():
     from amodal_ros.stream.parameters import OPTIONS
 
     declared = stand_in.declared(LAUNCH / "amodal.launch.py")
-    topics = {"image": "/cam/image", "instance_mask": "/labels", "depth": "/depth"}
+    topics = {"image": "/cam/image", "instance_mask": "/labels", "detections": "/found", "depth": "/depth"}
     assert set(declared) == {*VALUES, *topics, "params_file", "name", "namespace"}
     assert set(OPTIONS) <= set(VALUES) and all(argument.description for argument in declared.values())
     given = {name: text for name, (text, _) in VALUES.items()}
@@ -99,7 +105,7 @@ def test_every_argument_reaches_the_node_with_its_type():
         rclpy.shutdown(context=context)
 
 
-@pytest.mark.parametrize("name", ["live", "live_batch", "pair_slop", "class_names"])
+@pytest.mark.parametrize("name", ["live", "live_batch", "pair_slop", "class_names", "ignore_labels"])
 def test_each_argument_that_cannot_be_read_is_named(name):
     with pytest.raises(ValueError, match=rf"argument {name}: expected .*, got 'maybe'"):
         stand_in.execute(LAUNCH / "amodal.launch.py", **{name: "maybe"})

@@ -8,12 +8,12 @@ from typing import Any
 from amodal_ros.node.inputs import Fit
 from amodal_ros.stream.masks import DETECTIONS, TYPES
 
-#: Package -> where its source is; Debian packages are there for some distributions only.
-_SOURCES = {
-    "yolo_msgs": "github.com/mgonzs13/yolo_ros",
-    "ultralytics_ros": "github.com/Alpaca-zip/ultralytics_ros",
-    "vision_msgs": "github.com/ros-perception/vision_msgs",
-    "autoware_internal_perception_msgs": "github.com/autowarefoundation/autoware_internal_msgs",
+#: How to get a message package.
+_FROM = {
+    "yolo_msgs": "build it from github.com/mgonzs13/yolo_ros and source that workspace",
+    "ultralytics_ros": "build it from github.com/Alpaca-zip/ultralytics_ros and source that workspace",
+    "vision_msgs": "apt install ros-$ROS_DISTRO-vision-msgs",
+    "autoware_internal_perception_msgs": "apt install ros-$ROS_DISTRO-autoware-internal-perception-msgs",
 }
 
 
@@ -29,9 +29,8 @@ def message_type(name: str) -> Any:
         found.__class__.__import_type_support__()  # else the first subscription would find out
         return found
     except Exception as error:
-        apt = f"apt install ros-$ROS_DISTRO-{package.replace('_', '-')}"
-        source = f", or build {_SOURCES[package]} and source its workspace" if package in _SOURCES else ""
-        raise ValueError(f"{name} is needed and not installed: {apt}{source} ({error})") from None
+        how = _FROM.get(package, f"apt install ros-$ROS_DISTRO-{package.replace('_', '-')}")
+        raise ValueError(f"{name} is needed, and {package} is not installed: {how} ({error})") from None
 
 
 def places(topic: str, masks: str) -> tuple[Fit, ...]:

@@ -1,0 +1,113 @@
+"""How long masks of each kind take from message to scene, with the messages' own Python classes.
+
+    ./env python benchmarks/masks.py
+
+20 ellipses at 1242x375, one behind another. The node's stage ``decode`` is this: image and masks to a `Scene`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import time
+from array import array
+from pathlib import Path
+
+import cv2
+import numpy as np
+from sensor_msgs.msg import CompressedImage, Image
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "test"))
+import foreign_messages
+
+from amodal_ros.stream.frames import Frames
+from amodal_ros.stream.parameters import Parameters
+
+WIDTH, HEIGHT = 1242, 375
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--objects", type=int, default=20)
+    parser.add_argument("--frames", type=int, default=200)
+    args = parser.parse_args()
+    foreign_messages.use(foreign_messages.build())
+    drawn = ellipses(args.objects)
+    image = message(np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8), "rgb8")
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; ")
+    print(f"{WIDTH}x{HEIGHT}, {args.objects} objects, {args.frames} frames; milliseconds, wall clock")
+    print(f"{'kind':38s} {'p50':>7s} {'p95':>7s}")
+    for kind, (masks, parameters) in kinds(drawn).items():
+        frames, seconds = Frames(), []
+        for k in range(args.frames):
+            messages = {"image": image, **masks}
+            began = time.perf_counter()
+            scene = frames.scene(messages, k * 100_000_000, parameters)
+            seconds.append(time.perf_counter() - began)
+            assert len(scene.things) == args.objects
+        p50, p95 = 1e3 * np.percentile(seconds[10:], [50, 95])
+        print(f"{kind:38s} {p50:7.2f} {p95:7.2f}")
+
+
+def ellipses(count: int) -> np.ndarray:
+    """A label map of objects, the later ones in front."""
+    labels, random = np.zeros((HEIGHT, WIDTH), np.uint16), np.random.default_rng(1)
+    for k in range(count):
+        centre = (int(WIDTH * (k + 0.5) / count), int(random.integers(120, 300)))
+        cv2.ellipse(labels, centre, (int(random.integers(25, 60)), int(random.integers(25, 70))), 0, 0, 360, k + 1, -1)
+    return labels
+
+
+def kinds(labels: np.ndarray) -> dict[str, tuple[dict, Parameters]]:
+    from autoware_internal_perception_msgs.msg import SegmentationMask
+    from autoware_perception_msgs.msg import ObjectClassification
+    from ultralytics_ros.msg import YoloResult
+    from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesis, ObjectHypothesisWithPose
+    from yolo_msgs.msg import Detection, DetectionArray, Mask, Point2D
+
+    def ring(mask: np.ndarray) -> list:
+        contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        return [Point2D(x=float(x), y=float(y)) for x, y in max(contours, key=len)[:, 0]]
+
+    ids = [int(value) for value in np.unique(labels) if value]
+    car = ObjectHypothesisWithPose(hypothesis=ObjectHypothesis(class_id="car", score=0.9))
+    found = Detection2DArray(detections=[Detection2D(id=str(k), results=[car]) for k in ids])
+    rings = {k: ring(labels == k) for k in ids}
+    yolo = DetectionArray(
+        detections=[
+            Detection(id=str(k), class_name="car", score=0.9, mask=Mask(height=HEIGHT, width=WIDTH, data=rings[k]))
+            for k in ids
+        ]
+    )
+    nameless = Detection2DArray(detections=[Detection2D(results=[car]) for _ in ids])
+    planes = [message(255 * (labels == k).astype(np.uint8), "mono8") for k in ids]
+    png = CompressedImage(format="png", data=array("B", cv2.imencode(".png", labels)[1].tobytes()))
+    small = cv2.resize(labels, (WIDTH // 2, HEIGHT // 2), interpolation=cv2.INTER_NEAREST)
+    kinds = [ObjectClassification(label=1, probability=0.9)] * len(ids)
+    points = sum(map(len, rings.values()))
+    plain, never = Parameters(), Parameters(track="never")
+    return {
+        "labels": ({"instance_mask": message(labels, "16UC1")}, plain),
+        "labels, PNG": ({"instance_mask": png}, plain),
+        "labels, half the size": ({"instance_mask": message(small, "16UC1")}, plain),
+        f"yolo, {points} points": ({"instance_mask": yolo}, plain),
+        "ultralytics, untracked": ({"instance_mask": YoloResult(detections=nameless, masks=planes)}, never),
+        "ultralytics, tracked here": ({"instance_mask": YoloResult(detections=nameless, masks=planes)}, plain),
+        "detections": ({"instance_mask": message(labels, "16UC1"), "detections": found}, plain),
+        "autoware, tracked here": (
+            {"instance_mask": SegmentationMask(image=message(labels, "16UC1"), classification=kinds)},
+            plain,
+        ),
+    }
+
+
+def message(pixels: np.ndarray, encoding: str) -> Image:
+    height, width = pixels.shape[:2]
+    data = array("B", np.ascontiguousarray(pixels).tobytes())
+    return Image(height=height, width=width, encoding=encoding, step=pixels.nbytes // height, data=data)
+
+
+if __name__ == "__main__":
+    main()
