@@ -54,7 +54,7 @@ class _Known:
         """It is in a new image. Until its new whole is learnt the old one moves along."""
         self.before = (self.stamp, self.whole, self.velocity)
         self.velocity = self._steered(self.visible, visible, stamp)
-        self.whole = self.whole.shift(*self.moved(stamp)) | visible
+        self.whole = (self.whole.shift(*self.moved(stamp)) | visible).trim()
         self.stamp, self.visible, self.colours = stamp, visible, colours
         self.class_id = class_id or self.class_id
 
@@ -144,21 +144,22 @@ class Identities:
         wholes: Mapping[int, MaskRegion],
     ) -> Iterator[tuple[float, int, int]]:
         """(how well they go together, mask's position, id); what was seen goes before what is only remembered."""
-        for j, mask in enumerate(masks):
-            for id, visible in before.items():
-                known = self._known[id]
-                whole = wholes.get(id, visible)
-                if not whole.overlap(mask) and not visible.overlap(mask):
-                    continue
-                apart = hellinger(known.colours, colours[j])
-                cost = OTHER_CLASS if known.class_id and classes[j] and known.class_id != classes[j] else 0.0
-                seen = visible.iou(mask) - cost
-                if seen >= OVERLAP:
-                    yield 2.0 + seen - apart, j, id
-                    continue
-                inside = whole.overlap(mask) / mask.area - cost
-                if wholes and inside >= INSIDE and apart <= RECOLOURED:
-                    yield inside + whole.iou(mask) - apart, j, id
+        known_ids = list(before)
+        for j, k in np.argwhere(_meet(masks, [wholes.get(id, before[id]) for id in known_ids])).tolist():
+            mask, id = masks[j], known_ids[k]
+            known, visible = self._known[id], before[id]
+            whole = wholes.get(id, visible)
+            on_whole = whole.overlap(mask)
+            if not on_whole and not visible.overlap(mask):
+                continue
+            apart = hellinger(known.colours, colours[j])
+            cost = OTHER_CLASS if known.class_id and classes[j] and known.class_id != classes[j] else 0.0
+            seen = visible.iou(mask) - cost
+            inside = on_whole / mask.area - cost
+            if seen >= OVERLAP:
+                yield 2.0 + seen - apart, j, id
+            elif wholes and inside >= INSIDE and apart <= RECOLOURED:
+                yield inside + whole.iou(mask) - apart, j, id
 
     def _piece_of(self, mask: MaskRegion, name: str, present: set[int], before: Mapping[int, MaskRegion]) -> int | None:
         """The object, seen in this image already, that a mask was a part of in the image before."""
@@ -186,3 +187,11 @@ class Identities:
 
     def _new(self, taken: Collection[int]) -> int:
         return next(number for number in self._numbers if number not in taken)
+
+
+def _meet(masks: Sequence[MaskRegion], others: Sequence[MaskRegion]) -> np.ndarray:
+    """Which masks' boxes meet which others': bool (masks, others)."""
+    (a, b) = (np.array([r.box for r in regions], int).reshape(-1, 4) for regions in (masks, others))
+    begins = np.maximum(a[:, None, :2], b[None, :, :2])
+    ends = np.minimum((a[:, :2] + a[:, 2:])[:, None], (b[:, :2] + b[:, 2:])[None])
+    return (begins < ends).all(axis=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from operator import attrgetter
 from typing import Any
 
@@ -56,7 +57,7 @@ def _mask(mask: Any, shape: tuple[int, int], how: str, what: str, flaw: Flaw) ->
 
 def points_of(points: Sequence[Any]) -> np.ndarray:
     """Messages with x and y as float (n, 2)."""
-    return np.array(list(map(_xy, points)), float).reshape(-1, 2)
+    return np.fromiter(chain.from_iterable(map(_xy, points)), float, 2 * len(points)).reshape(-1, 2)
 
 
 def fill_ring(ring: np.ndarray, shape: tuple[int, int], what: str = "ring") -> tuple[MaskRegion, bool]:
