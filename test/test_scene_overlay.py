@@ -29,6 +29,32 @@ def test_background_is_dimmed_and_hidden_parts_carry_the_objects_colour():
     assert np.argmax(hidden) == np.argmax(colour) and np.ptp(hidden) > 30
 
 
+def test_the_hidden_part_is_what_catches_the_eye():
+    """Of a grey street in the shade: more colour than anything else, and bright enough to see the rest by."""
+    image = np.full((375, 1242, 3), 30, np.uint8)
+    visible = box(300, 100, 80, 60)
+    picture = draw_overlay(image, [answer(2, visible, box(300, 100, 160, 60))]).astype(int)
+    spread = np.ptp(picture, axis=2)
+    assert spread[104:156, 384:456].mean() > 4 * spread[104:156, 304:376].mean() + 40
+    assert picture[250:300, 50:200].mean() > 30 and picture[104:156, 304:376].mean() > 60
+
+
+def test_the_legend_explains_the_words_that_occur():
+    """And where nothing is hidden, or nobody answered, it says so: each is another strip."""
+    image = np.full((375, 1242, 3), 100, np.uint8)
+    whole = answer(2, box(300, 100, 80, 60), box(300, 100, 80, 60))
+    hidden = answer(2, box(300, 100, 80, 60), box(300, 100, 160, 60))
+    pictures = [draw_overlay(image, given) for given in ([], [whole], [hidden])] + [draw_overlay(image, [], note="x")]
+    strips = [picture[-16:].tobytes() for picture in pictures]
+    assert len({*strips}) == 4 and all((picture[-16:] > 150).any() for picture in pictures)
+
+
+def test_objects_are_called_by_given_names():
+    image, given = np.full((375, 1242, 3), 100, np.uint8), [answer(2, *[box(300, 100, 80, 60)] * 2)]
+    assert (draw_overlay(image, given) == draw_overlay(image, given, names={2: "2 car"})).all()
+    assert (draw_overlay(image, given) != draw_overlay(image, given, names={2: "bus"})).any()
+
+
 def test_colours_are_steady_and_apart():
     assert colour_of(7) == colour_of(7)
     colours = np.array([colour_of(k) for k in range(10_000, 10_200)], int)

@@ -160,8 +160,7 @@ def read_objects(args: argparse.Namespace, shape: tuple[int, int]) -> Given:
     names: list[int | str] = [*unique_names([(str(path), k) for k, path in enumerate(files, 1)])]
     if args.labels is None:
         masks = [_read_object(path, shape) for path in args.masks]
-        things = [Instance(k, mask, str(name)) for k, (mask, name) in enumerate(zip(masks, names), 1)]
-        return Given(things, context, names)
+        return Given([Instance(k, mask) for k, mask in enumerate(masks, 1)], context, names)
     labels = read_labels(args.labels, shape, args.colours_are_ids)
     try:
         labelled = cut_labels(labels, args.label_divisor, args.ignore_labels)
@@ -226,7 +225,8 @@ def write_results(
     out: Path = args.out
     out.mkdir(parents=True, exist_ok=True)
     _remove_earlier(out, keep=[*args.masks, *args.context, args.image, *filter(None, (args.labels, args.depth))])
-    files: dict[str, np.ndarray] = {"overlay.png": draw_overlay(image, answers)[..., ::-1]}
+    names = {answer.instance.id: str(row["id"]) for answer, row in zip(answers, rows)}
+    files: dict[str, np.ndarray] = {"overlay.png": draw_overlay(image, answers, names=names)[..., ::-1]}
     for answer, row, name in zip(answers, rows, _file_names(rows)):
         amodal = answer.completion.amodal.trim()
         row["mask"] = f"amodal_{name}.png"

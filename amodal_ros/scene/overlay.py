@@ -3,56 +3,73 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
 
 from amodal_ros.scene import Answer, MaskRegion, Source
 
-#: Brightness that is left of the background and of the objects' visible pixels.
-BACKGROUND, SEEN = 0.45, 0.85
-#: How much of the object's colour covers its hidden part.
-HIDDEN = 0.6
-FONT, SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.4
-#: Source as it stands in the label.
+#: Dark images are lifted until half of their pixels are brighter than this, by no stronger gamma than this.
+EXPOSURE, STRONGEST = 110.0, 0.5
+#: What is left of the background's brightness and of its colours: what is drawn stands out.
+DIMMED, COLOUR = 0.5, 0.4
+#: How much of the object's colour covers its hidden part, between the stripes and in them; their width in pixels.
+HIDDEN, STRIPES, STRIPE = 0.55, 0.9, 5
+FONT, SCALE, LINE = cv2.FONT_HERSHEY_SIMPLEX, 0.4, 14
+#: Source as it stands in the label, and what the legend says of it.
 WORDS = {
-    Source.UNKNOWN: "?",
-    Source.INFERRED: "model",
-    Source.PROPAGATED: "moved",
-    Source.UNOCCLUDED: "open",
-    Source.GEOMETRIC: "hull",
-    Source.VISIBLE_ONLY: "seen only",
-    Source.GROUND_TRUTH: "truth",
-    Source.REMEMBERED: "seen before",
+    Source.UNKNOWN: ("?", "of unknown source"),
+    Source.INFERRED: ("model", "completed on this image"),
+    Source.PROPAGATED: ("moved", "completed earlier"),
+    Source.UNOCCLUDED: ("open", "nothing labelled in front"),
+    Source.GEOMETRIC: ("hull", "from geometry, no model"),
+    Source.VISIBLE_ONLY: ("seen only", "not completed"),
+    Source.GROUND_TRUTH: ("truth", "as it is"),
+    Source.REMEMBERED: ("seen before", "from an earlier view"),
 }
+#: Smaller images have no room for a legend (height, width).
+LEGEND_FROM = (120, 300)
 
 
-def draw_overlay(image: np.ndarray, answers: Sequence[Answer]) -> np.ndarray:
-    """The image dimmed, each object's visible part outlined and its hidden part filled, with a label.
+def draw_overlay(
+    image: np.ndarray, answers: Sequence[Answer], *, names: Mapping[int, str] | None = None, note: str = ""
+) -> np.ndarray:
+    """The image dimmed, each object's visible part outlined and its hidden part striped, with labels and a legend.
 
-    A label reads ``id class occlusion% source``; the percentage is left out where nothing is hidden.
+    A label reads ``id class occlusion% source``; the percentage is left out where nothing is hidden. The legend explains
+    the words that occur, and says so where nothing is hidden.
 
     Args:
         image: RGB uint8 (height, width, 3); it is not changed.
+        names: by id, what objects are called in place of ``id class``.
+        note: what the legend begins with in place of its own remark.
 
     Returns:
         RGB uint8 (height, width, 3).
     """
-    canvas = cv2.convertScaleAbs(image, alpha=BACKGROUND)
     shape = image.shape[:2]
+    exposed = _exposed(image)
+    grey = cv2.cvtColor(cv2.cvtColor(exposed, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    canvas = cv2.addWeighted(exposed, DIMMED * COLOUR, grey, DIMMED * (1 - COLOUR), 0)
     biggest_first = sorted(answers, key=lambda answer: -answer.completion.visible.area)
     for answer in biggest_first:
         seen = answer.completion.visible.clip(*shape)
-        _paint(canvas, seen, image[_pixels(seen)] * SEEN)
+        _paint(canvas, seen, exposed[_pixels(seen)])
     for answer in biggest_first:
-        colour = colour_of(answer.instance.id)
-        hidden = (answer.completion.amodal - answer.completion.visible).clip(*shape)
-        _paint(canvas, hidden, (1 - HIDDEN) * canvas[_pixels(hidden)] + HIDDEN * np.array(colour))
+        _stripe(canvas, (answer.completion.amodal - answer.completion.visible).clip(*shape), answer.instance.id)
     for answer in biggest_first:
         _outline(canvas, answer.completion.visible, colour_of(answer.instance.id))
-    _labels(canvas, biggest_first)
+    room = _legend(canvas, answers, note)
+    _labels(canvas[:room], biggest_first, names or {})
     return canvas
+
+
+def _exposed(image: np.ndarray) -> np.ndarray:
+    """A dark image with its shadows lifted; others as they are."""
+    middle = float(np.clip(np.median(image[::4, ::4]) if image.size else 255, 1, 254)) / 255
+    gamma = float(np.clip(np.log(EXPOSURE / 255) / np.log(middle), STRONGEST, 1.0))
+    return cv2.LUT(image, (255 * (np.arange(256) / 255) ** gamma).round().astype(np.uint8)) if gamma < 1 else image
 
 
 def colour_of(number: int) -> tuple[int, int, int]:
@@ -74,18 +91,51 @@ def _paint(canvas: np.ndarray, mask: MaskRegion, pixels: np.ndarray) -> None:
     canvas[_pixels(mask)][mask.bits] = pixels[mask.bits].astype(np.uint8)
 
 
-def _outline(canvas: np.ndarray, mask: MaskRegion, colour: tuple[int, int, int]) -> None:
+def _stripe(canvas: np.ndarray, hidden: MaskRegion, number: int) -> None:
+    """An object's hidden part: stripes in its colour within a bold outline."""
+    if not hidden.area:
+        return
+    rows, columns = np.ogrid[hidden.y : hidden.y + hidden.height, hidden.x : hidden.x + hidden.width]
+    share = np.where((rows + columns) // STRIPE % 2 == 0, STRIPES, HIDDEN)[..., None]
+    _paint(canvas, hidden, (1 - share) * canvas[_pixels(hidden)] + share * np.array(colour_of(number)))
+    _outline(canvas, hidden, colour_of(number), 2)
+
+
+def _outline(canvas: np.ndarray, mask: MaskRegion, colour: tuple[int, int, int], thickness: int = 1) -> None:
     bits = np.ascontiguousarray(mask.bits).view(np.uint8)
     contours, _ = cv2.findContours(bits, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE, offset=(mask.x, mask.y))
-    cv2.drawContours(canvas, contours, -1, colour, 1, cv2.LINE_AA)
+    cv2.drawContours(canvas, contours, -1, colour, thickness, cv2.LINE_AA)
 
 
-def _labels(canvas: np.ndarray, answers: Sequence[Answer]) -> None:
+def _legend(canvas: np.ndarray, answers: Sequence[Answer], note: str) -> int:
+    """Write the legend along the lower edge; returns how many rows above it are free."""
+    height, width = canvas.shape[:2]
+    if height < LEGEND_FROM[0] or width < LEGEND_FROM[1]:
+        return height
+    hides = any((a.completion.amodal - a.completion.visible).clip(height, width).area for a in answers)
+    remark = "striped: hidden" if hides else "nothing is hidden here" if answers else "no labelled object here"
+    sources = sorted({answer.completion.source for answer in answers})
+    entries = [note or remark, *(": ".join(WORDS[source]) for source in sources)]
+    lines = [""]
+    for entry in entries:
+        longer = f"{lines[-1]}    {entry}" if lines[-1] else entry
+        if cv2.getTextSize(longer, FONT, SCALE, 1)[0][0] <= width - 8:
+            lines[-1] = longer
+        else:
+            lines.append(entry)
+    top = height - LINE * len(lines) - 4
+    canvas[top:] //= 4
+    for k, line in enumerate(lines, 1):
+        cv2.putText(canvas, line, (4, top + LINE * k - 2), FONT, SCALE, (235, 235, 235), 1, cv2.LINE_AA)
+    return top
+
+
+def _labels(canvas: np.ndarray, answers: Sequence[Answer], names: Mapping[int, str]) -> None:
     """Text above each object, moved up, or else down, where another label stands already."""
     height, width = canvas.shape[:2]
     taken: list[tuple[int, int, int, int]] = []
     for answer in answers:
-        text = _text(answer)
+        text = _text(answer, names)
         (w, h), below = cv2.getTextSize(text, FONT, SCALE, 1)
         h += below + 2
         visible = answer.completion.visible
@@ -98,13 +148,13 @@ def _labels(canvas: np.ndarray, answers: Sequence[Answer]) -> None:
         cv2.putText(canvas, text, (x, y + h - below), FONT, SCALE, pale, 1, cv2.LINE_AA)
 
 
-def _text(answer: Answer) -> str:
-    done = answer.completion
-    words = [str(answer.instance.id), answer.instance.class_id]
+def _text(answer: Answer, names: Mapping[int, str]) -> str:
+    done, seen = answer.completion, answer.instance
+    words = [names.get(seen.id, f"{seen.id} {seen.class_id}".rstrip())]
     if done.occlusion_ratio >= 0.005:  # not where it was not estimated (NaN)
         words.append(f"{100 * done.occlusion_ratio:.0f}%")
-    words.append(WORDS[done.source])
-    return " ".join(word for word in words if word)
+    words.append(WORDS[done.source][0])
+    return " ".join(words)
 
 
 def _free_row(x: int, y: int, w: int, h: int, height: int, taken: list[tuple[int, int, int, int]]) -> int:
