@@ -16,6 +16,7 @@ COMMANDS = {
     "tables": ("amodal_ros.lab.evaluation.tables_cli", "tables and figures from evaluation runs"),
     "datasets": ("amodal_ros.lab.datasets.cli", "check a data set on disk"),
     "bag": ("amodal_ros.lab.bags.cli", "make, play and score rosbags"),
+    "view": ("amodal_ros.lab.view.cli", "look at answers in Rerun: of a bag, an image or an evaluation"),
     "lifecycle": ("amodal_ros.node.cli", "state and transitions of a running node, as ros2 lifecycle (needs ROS 2)"),
     "models": ("amodal_ros.commands.models", "list, check, download and export models"),
     "bench": ("amodal_ros.lab.bench.cli", "seconds per object and peak memory of a model"),

@@ -105,7 +105,7 @@ def test_a_rerun_leaves_nothing_stale_and_nothing_of_others_is_lost(street):
     Path("out/amodal_mine.png").write_bytes(b"mine")
     complete("street.png", "lamp.png", "--model", "geometric")
     kept = {path.name for path in Path("out").iterdir()}
-    assert kept == {"amodal_lamp.png", "amodal_mine.png", "overlay.png", "completions.json"}
+    assert kept == {"amodal_lamp.png", "visible_lamp.png", "amodal_mine.png", "overlay.png", "completions.json"}
 
 
 def test_what_lies_outside_the_frame_is_kept(street):

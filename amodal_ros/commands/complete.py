@@ -229,7 +229,8 @@ def write_results(
     files: dict[str, np.ndarray] = {"overlay.png": draw_overlay(image, answers, names=names)[..., ::-1]}
     for answer, row, name in zip(answers, rows, _file_names(rows)):
         amodal = answer.completion.amodal.trim()
-        row["mask"] = f"amodal_{name}.png"
+        row |= {"visible": f"visible_{name}.png", "mask": f"amodal_{name}.png"}
+        files[row["visible"]] = answer.completion.visible.full(height, width).astype(np.uint8) * 255
         files[row["mask"]] = amodal.full(height, width).astype(np.uint8) * 255
         if amodal.clip(height, width).area < amodal.area:
             row |= {"whole_mask": f"whole_{name}.png", "whole_offset": [amodal.x, amodal.y]}

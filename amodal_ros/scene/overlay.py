@@ -37,8 +37,8 @@ def draw_overlay(
 ) -> np.ndarray:
     """The image dimmed, each object's visible part outlined and its hidden part striped, with labels and a legend.
 
-    A label reads ``id class occlusion% source``; the percentage is left out where nothing is hidden. The legend explains
-    the words that occur, and says so where nothing is hidden.
+    A label reads ``id class occlusion% source``; the percentage is left out where nothing is hidden. The legend
+    explains the words that occur, and says so where nothing is hidden.
 
     Args:
         image: RGB uint8 (height, width, 3); it is not changed.

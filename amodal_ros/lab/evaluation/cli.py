@@ -162,6 +162,8 @@ def _settings(dataset: Dataset, methods: Sequence[Method], args: argparse.Namesp
     """Everything that decides the figures."""
     return {
         "dataset": dataset.name,
+        "what": args.what,
+        "options": _options(args),
         "protocol": dataset.protocol,
         "root": str(args.root.resolve()) if dataset.has_root else None,
         "occlusion": args.occlusion,
@@ -177,6 +179,13 @@ def _settings(dataset: Dataset, methods: Sequence[Method], args: argparse.Namesp
             for m in methods
         },
     }
+
+
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    """The data set's own options as they were given: with them it is opened again."""
+    parser = argparse.ArgumentParser(add_help=False)
+    dataset_class(args.what).add_options(parser)
+    return {name: getattr(args, name) for name in vars(parser.parse_args([]))}
 
 
 def _weights(args: argparse.Namespace) -> str | None:

@@ -238,6 +238,12 @@ def read_records(file: Path) -> list[Record]:
     return [Record(**{**row, "overlaps": {m: tuple(p) for m, p in row["overlaps"].items()}}) for row in rows]
 
 
+def read_masks(path: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    """By frame and object, every method's encoded mask (`decode`); empty where the run kept none."""
+    rows = [row for file in sorted(path.glob("masks-*.jsonl")) for row in _read_lines(file)]
+    return {(row["frame"], row["object"]): row["masks"] for row in rows}
+
+
 def merge(paths: Sequence[Path], out: Path) -> None:
     """Make one unsharded run of finished shards. Raises ValueError as `read_run` does."""
     settings, records, skipped = read_run(paths)

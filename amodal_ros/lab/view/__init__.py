@@ -1,0 +1,1 @@
+"""What was recorded or written, as something to look at: Rerun, and one page of HTML."""

@@ -1,0 +1,98 @@
+"""`amodal view`: look at a bag's answers, at what `amodal complete` wrote, or at an evaluation, in Rerun."""
+
+from __future__ import annotations
+
+import argparse
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from amodal_ros.lab.view.moments import Drive
+
+EXAMPLES = (
+    "amodal view demo",
+    "amodal view drive answers --save drive.rrd",
+    "amodal view out",
+    "amodal view run --limit 20",
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "what",
+        type=Path,
+        metavar="WHAT",
+        help="a bag; the demo's folder; what 'amodal complete --out' wrote; or a run of 'amodal evaluate --save-masks'",
+    )
+    parser.add_argument("answers_bag", type=Path, nargs="?", metavar="ANSWERS", help="bag with the answers, if another")
+    parser.add_argument("--save", type=Path, metavar="FILE.rrd", help="write a recording and open no window")
+    parser.add_argument("--image", metavar="TOPIC", help="the bag's image topic, if there are several")
+    parser.add_argument("--answers", metavar="TOPIC", help="the answers' topic, if there are several")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N images; of a run the N worst objects")
+    parser.add_argument(
+        "--trace", type=int, metavar="ID", help="also one object's way through the method, done again by --model"
+    )
+    parser.add_argument("--at", type=float, metavar="SECONDS", default=0.0, help="when, from the bag's first image on")
+    parser.add_argument("--model", default="embedded", help="what --trace runs")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Returns 0; what cannot be shown is a ValueError that says why."""
+    from amodal_ros.lab.view import drawing, moments
+
+    if args.save is not None:
+        args.save.parent.mkdir(parents=True, exist_ok=True)
+    title, count = args.what.resolve().name, 0
+    if (args.what / "completions.json").is_file():
+        with drawing.Drawing(title, args.save, drawing.picture_blueprint()) as shown:
+            shown.moment(0, moments.of_completions(args.what))
+        count, what = 1, "image"
+    elif (args.what / "settings.json").is_file():
+        with drawing.Drawing(title, args.save, drawing.cases_blueprint()) as shown:
+            for count, case in enumerate(islice(moments.of_run(args.what), args.limit or 50), 1):
+                shown.case(count - 1, case)
+        what = "objects, worst first"
+    else:
+        drive = moments.Drive.of(args.what, args.answers_bag, args.image, args.answers)
+        with drawing.Drawing(title, args.save, drawing.drive_blueprint(args.trace is not None)) as shown:
+            for count, moment in enumerate(islice(drive.moments(), args.limit), 1):
+                shown.moment(count - 1, moment)
+            for stamp, message in drive.diagnostics():
+                shown.said(stamp, message)
+            if args.trace is not None:
+                shown.figure("trace", trace(drive, args.trace, args.at, args.model))
+        what = "images"
+    size = f", {args.save.stat().st_size / 1e6:.1f} MB: rerun {args.save}" if args.save else ""
+    print(f"{count} {what}{size}")
+    return 0
+
+
+def trace(drive: Drive, number: int, seconds: float, model: str) -> np.ndarray:
+    """One object's way through the method in the frame at `seconds`, as one figure: RGB uint8.
+
+    Raises:
+        ValueError: no such object in that frame, or nothing can hide it.
+    """
+    from amodal_ros.completion import AmodalPipeline
+    from amodal_ros.completion.trace import draw_trace
+    from amodal_ros.scene import Scene
+
+    first, chosen = None, None
+    for moment in drive.moments():
+        if moment.stamp is not None and moment.answers is not None:
+            first, chosen = first or moment.stamp, moment
+            if (moment.stamp - first) * 1e-9 >= seconds:
+                break
+    if chosen is None:
+        raise ValueError("--trace: no image was answered")
+    ids = [answer.instance.id for answer in chosen.answers or []]
+    if number not in ids:
+        raise ValueError(f"--trace {number}: expected an object of the frame at {seconds:g} s, {ids}")
+    scene = Scene(chosen.image, [answer.instance for answer in chosen.answers or []])
+    (done,) = AmodalPipeline.from_pretrained(model).complete(scene, which=[ids.index(number)], trace=True)
+    if done.trace is None:
+        raise ValueError(f"--trace {number}: the model is not asked, since it is {done.source} at {seconds:g} s")
+    return draw_trace(done.trace)
