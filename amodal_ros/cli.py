@@ -17,9 +17,15 @@ COMMANDS = {
     "datasets": ("amodal_ros.lab.datasets.cli", "check a data set on disk"),
     "bag": ("amodal_ros.lab.bags.cli", "make, play and score rosbags"),
     "view": ("amodal_ros.lab.view.cli", "look at answers in Rerun: of a bag, an image or an evaluation"),
+    "report": ("amodal_ros.lab.view.report", "an evaluation or a demo as one page of HTML"),
     "lifecycle": ("amodal_ros.node.cli", "state and transitions of a running node, as ros2 lifecycle (needs ROS 2)"),
     "models": ("amodal_ros.commands.models", "list, check, download and export models"),
     "bench": ("amodal_ros.lab.bench.cli", "seconds per object and peak memory of a model"),
+}
+#: What a light installation lacks -> the extra that brings it.
+EXTRAS = {
+    **dict.fromkeys(("torch", "diffusers", "transformers", "accelerate", "safetensors"), "models"),
+    "rerun": "view",
 }
 
 
@@ -35,6 +41,12 @@ def main(argv: list[str] | None = None) -> int:
         return args.run(args)
     except (ValueError, OSError) as error:
         print(f"amodal {args.command}: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        print(f"amodal {args.command}: needs {error.name}: pip install 'amodal_ros[{extra}]'", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -132,6 +132,31 @@ def test_the_readme_runs_as_printed(street):
     assert done.stdout.startswith("INFERRED")
 
 
+LIGHT = """
+import sys
+for name in ("torch", "diffusers", "transformers", "accelerate", "safetensors", "rerun", "rclpy"):
+    sys.modules[name] = None
+from amodal_ros.cli import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        ("complete street.png car.png --context pole.png --model geometric", 0, "1 object"),
+        ("complete street.png car.png --context pole.png", 1, "needs torch: pip install 'amodal_ros[models]'"),
+        ("models list", 0, "embedded"),
+        ("bag make streets drive --seconds 0.1 --size 124 38 --objects 3", 0, "1 frames"),
+        ("evaluate streets --model geometric --limit 1", 0, "geometric"),
+        ("view out", 1, "needs rerun: pip install 'amodal_ros[view]'"),
+    ],
+)
+def test_a_light_installation_does_what_needs_no_model(street, line, code, said):
+    done = subprocess.run([sys.executable, "-c", LIGHT, *line.split()], capture_output=True, text=True)
+    assert done.returncode == code and said in done.stdout + done.stderr, done.stderr
+
+
 def test_without_ros_the_node_says_what_it_needs_and_helps_all_the_same(tmp_path):
     hide = "import sys; sys.modules['rclpy'] = None; from amodal_ros.node.main import main; sys.exit(main())"
     for words, code, said in ((["--help"], 0, "label_divisor:=0"), ([], 1, "needs ROS 2 (rclpy)")):

@@ -1,7 +1,11 @@
-"""`amodal view`: recordings that Rerun's own SDK opens again."""
+"""`amodal view` and `amodal report`: recordings that Rerun's own SDK opens again, pages that stand alone."""
 
 from __future__ import annotations
 
+import importlib.util
+import shutil
+from collections import Counter
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +20,7 @@ from amodal_ros.lab.bags.make import START, write_frames
 from amodal_ros.scene import Answer, Scene
 from amodal_ros.stream.frames import cut_instances
 
-pytest.importorskip("rerun")
+rerun = pytest.mark.skipif(importlib.util.find_spec("rerun") is None, reason="needs the extra view")
 
 COUNT = 6
 STEP = 100_000_000
@@ -42,9 +46,7 @@ def drive(tmp_path_factory) -> Path:
 
 def read(file: Path) -> dict[str, list]:
     """Entity -> its chunks, as the SDK reads them."""
-    from rerun.chunk import RrdReader
-
-    reader = RrdReader(file)
+    reader = pytest.importorskip("rerun.chunk").RrdReader(file)
     assert reader.blueprints(), "it opens well arranged"
     entities: dict[str, list] = {}
     for chunk in reader.stream().to_chunks():
@@ -56,6 +58,7 @@ def rows(chunks: list) -> int:
     return sum(chunk.num_rows for chunk in chunks)
 
 
+@rerun
 def test_a_drive_becomes_a_recording(drive, tmp_path, capsys):
     file = tmp_path / "demo.rrd"
     assert cli.main(["view", str(drive), "--save", str(file)]) == 0
@@ -69,6 +72,7 @@ def test_a_drive_becomes_a_recording(drive, tmp_path, capsys):
     assert rows(entities["events"]) == 1, "the image that nobody answered"
 
 
+@rerun
 def test_an_image_becomes_a_recording(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     frame = scene(1)[0]
@@ -80,22 +84,69 @@ def test_an_image_becomes_a_recording(tmp_path, monkeypatch):
     assert {"camera/image", "camera/visible", "camera/amodal"} <= entities.keys()
 
 
-def test_a_run_shows_its_worst_first(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory) -> Path:
+    """A finished run that kept its masks."""
+    folder = tmp_path_factory.mktemp("evaluation")
     for k, frame in enumerate(scene(2)):
-        folder = tmp_path / "set" / f"{k}"
-        folder.mkdir(parents=True)
-        Image.fromarray(frame.image).save(folder / "image.png")
+        case = folder / "set" / f"{k}"
+        case.mkdir(parents=True)
+        Image.fromarray(frame.image).save(case / "image.png")
         for i, truth in enumerate(frame.truth):
             for kind, mask in (("modal", frame.labels == truth.id), ("amodal", truth.amodal.full(*frame.labels.shape))):
-                Image.fromarray(np.uint8(255) * mask).save(folder / f"inst_{i:02}_{kind}.png")
-    assert cli.main(["evaluate", "folder", "set", "--model", "geometric", "--out", "run", "--save-masks"]) == 0
-    assert cli.main(["view", "run", "--save", "run.rrd", "--limit", "3"]) == 0
+                Image.fromarray(np.uint8(255) * mask).save(case / f"inst_{i:02}_{kind}.png")
+    run = folder / "run"
+    words = ["folder", str(folder / "set"), "--model", "geometric", "--out", str(run), "--save-masks"]
+    assert cli.main(["evaluate", *words]) == 0
+    return run
+
+
+@rerun
+def test_a_run_shows_its_worst_first(evaluated, tmp_path, capsys):
+    file = tmp_path / "run.rrd"
+    assert cli.main(["view", str(evaluated), "--save", str(file), "--limit", "3"]) == 0
     assert "3 objects, worst first" in capsys.readouterr().out
-    entities = read(tmp_path / "run.rrd")
+    entities = read(file)
     assert rows(entities["case"]) == 3 == rows(entities["iou/answer"])
     values = [v for chunk in entities["iou/answer"] for v in scalars(chunk)]
     assert values == sorted(values)
+
+
+class Page(HTMLParser):
+    """What a page holds: its elements, and whatever it would fetch from elsewhere."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.fetched: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.fetched += [v for k, v in attributes if k in ("src", "href") and v and not v.startswith("data:")]
+
+
+def test_a_report_stands_alone(evaluated):
+    assert cli.main(["report", str(evaluated)]) == 0
+    html = (evaluated / "report.html").read_text()
+    page = Page(html)
+    assert page.fetched == [] and "@import" not in html and "url(" not in html
+    assert page.tags["figure"] == 8 == page.tags["input"], "four best and four worst"
+    assert page.tags["img"] == 3 * 8 and page.tags["svg"] == 1 and page.tags["table"] >= 2
+    assert "prefers-color-scheme: dark" in html and len(html) < 5e6
+
+
+def test_a_report_without_masks_says_so(evaluated, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(evaluated, run, ignore=shutil.ignore_patterns("masks-*"))
+    assert cli.main(["report", str(run), "--out", str(tmp_path / "page.html")]) == 0
+    html = (tmp_path / "page.html").read_text()
+    assert "--save-masks" in html and "<figure>" not in html
+
+
+def test_a_report_of_nothing_is_refused(tmp_path, capsys):
+    assert cli.main(["report", str(tmp_path)]) == 1
+    assert "expected the folder of" in capsys.readouterr().err
 
 
 def scalars(chunk) -> list[float]:
@@ -104,6 +155,7 @@ def scalars(chunk) -> list[float]:
     return [value[0] for value in column.to_pylist()]
 
 
+@rerun
 def test_what_cannot_be_shown_says_why(tmp_path, capsys):
     folder = save_folder(tmp_path / "folder", scene(1))
     assert cli.main(["bag", "make", str(folder), str(tmp_path / "bag")]) == 0

@@ -20,7 +20,7 @@ class Source(IntEnum):
     PROPAGATED = 2  # completed on an earlier image and moved with the object
     UNOCCLUDED = 3  # no labelled instance can be in front, away from the frame's edge: amodal = visible
     GEOMETRIC = 4  # the bounded hull, no model
-    VISIBLE_ONLY = 5  # too small, or the completion failed: amodal = visible
+    VISIBLE_ONLY = 5  # the completion failed: nothing is said beyond what is seen, a lower bound
     GROUND_TRUTH = 6
     REMEMBERED = 7  # a better view from an earlier image, without the model, moved with the object
 

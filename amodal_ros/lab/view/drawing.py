@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -11,14 +10,10 @@ from typing import Any
 
 import cv2
 import numpy as np
+import rerun as rr
+import rerun.blueprint as rrb
 
-try:
-    import rerun as rr
-    import rerun.blueprint as rrb
-except ImportError:  # pragma: no cover - said where it is used
-    raise ValueError("amodal view needs Rerun: pip install 'amodal_ros[view]', or pip install rerun-sdk") from None
-
-from amodal_ros.lab.view.moments import Case, Moment
+from amodal_ros.lab.view.moments import Case, Moment, cut_out
 from amodal_ros.scene import MaskRegion, Source
 from amodal_ros.scene.overlay import WORDS, colour_of
 
@@ -90,7 +85,7 @@ class Drawing:
 
     def case(self, number: int, case: Case) -> None:
         """One evaluated object, cut out of its image."""
-        self.moment(number, _cut_out(case.moment))
+        self.moment(number, cut_out(case.moment))
         text = (
             f"## {number + 1}. {case.moment.title}\n\n| | |\n|---|---|\n| IoU of the answer | {case.iou:.3f} |\n"
             f"| IoU of what is visible | {case.modal:.3f} |\n| hidden | {case.occlusion:.0%} |\n"
@@ -265,27 +260,3 @@ def _label(answer: Any, names: Any) -> str:
     words = [names.get(number, f"{number} {answer.instance.class_id}".rstrip())]
     words += [f"{done.occlusion_ratio:.0%}"] * (done.occlusion_ratio >= 0.005)
     return " ".join([*words, WORDS[done.source][0]])
-
-
-def _cut_out(moment: Moment, margin: float = 0.5) -> Moment:
-    """The part of a moment's image around its objects; masks move along."""
-    masks = [m for a in moment.answers or [] for m in (a.completion.visible, a.completion.amodal)]
-    x, y, width, height = MaskRegion.union_of([*masks, *moment.truth.values()]).trim().box
-    reach = round(margin * max(width, height))
-    x0, y0 = max(0, x - reach), max(0, y - reach)
-    image = moment.image[y0 : y + height + reach, x0 : x + width + reach]
-    shape = image.shape[:2]
-    answers = [
-        dataclasses.replace(
-            a,
-            completion=dataclasses.replace(
-                a.completion,
-                visible=a.completion.visible.shift(-x0, -y0),
-                amodal=a.completion.amodal.shift(-x0, -y0),
-                frame_shape=shape,
-            ),
-        )
-        for a in moment.answers or []
-    ]
-    truth = {number: mask.shift(-x0, -y0) for number, mask in moment.truth.items()}
-    return dataclasses.replace(moment, image=np.ascontiguousarray(image), answers=answers, truth=truth)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from amodal_ros.lab.bags.files import BagError, BagReader
 from amodal_ros.lab.bags.make import COMPRESSED_TOPIC, IMAGE_TOPIC, TRUTH_TOPIC
 from amodal_ros.lab.bags.typed import INSTANCES, answers_of
 from amodal_ros.lab.datasets.registry import dataset_class
+from amodal_ros.lab.evaluation.metrics import Record
 from amodal_ros.lab.evaluation.results import OURS
 from amodal_ros.lab.evaluation.runs import decode, read_masks, read_run
 from amodal_ros.messages import nanoseconds
@@ -23,6 +26,10 @@ from amodal_ros.stream.images import rgb_of
 
 IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 DIAGNOSTICS = "/diagnostics"
+#: Objects that are hidden by less are no cases to show.
+SHOWN_FROM = 0.1
+#: stamp, id, IoU of the answer, IoU of what is visible, hidden share
+Row: TypeAlias = tuple[int, int, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,28 @@ class Drive:
                 known = {answer.instance.id: answer.completion.amodal for answer in whole}
                 yield Moment(str(stamp), rgb_of(message), found, stamp, names, known)
 
+    def cases(self, count: int, fewest: int = 400) -> tuple[list[Case], list[Case]]:
+        """The hidden objects that gained most over what is visible, and the worst ones; each object once.
+
+        Args:
+            count: of either at most so many.
+            fewest: smaller objects show nothing (pixels of the whole shape).
+        """
+        found: list[Row] = []
+        answers, truth = _arrays(self.recorded, self.answers), _arrays(self.bag, TRUTH_TOPIC)
+        for stamp in sorted(answers.keys() & truth.keys()):
+            given = {answer.instance.id: answer.completion for answer in answers_of(answers[stamp])}
+            for true in answers_of(truth[stamp]):
+                whole, mine = true.completion.amodal, given.get(true.instance.id)
+                if mine is not None and whole.area >= fewest and true.completion.occlusion_ratio > SHOWN_FROM:
+                    iou, modal = mine.amodal.iou(whole), mine.visible.iou(whole)
+                    found.append((stamp, true.instance.id, iou, modal, true.completion.occlusion_ratio))
+        best = _once(sorted(found, key=lambda row: row[3] - row[2]), count)
+        worst = _once(sorted(found, key=lambda row: row[2]), count)
+        wanted = {row[0] for row in (*best, *worst)}
+        moments = {m.stamp: m for m in self.moments() if m.stamp in wanted}
+        return [_case(moments[row[0]], row) for row in best], [_case(moments[row[0]], row) for row in worst]
+
     def diagnostics(self) -> Iterator[tuple[int, Any]]:
         """(stamp in the images' time, DiagnosticArray): what the node said, moved by the answers' usual delay."""
         with BagReader(self.recorded) as reader:
@@ -98,6 +127,24 @@ class Drive:
             delay = int(np.median(late)) if late else 0
             for record in reader.records([DIAGNOSTICS]):
                 yield record.time - delay, record.message()
+
+
+def _once(rows: list[Row], count: int) -> list[Row]:
+    """The first rows, each object once."""
+    first: dict[int, Row] = {}
+    for row in rows:
+        first.setdefault(row[1], row)
+    return [*first.values()][:count]
+
+
+def _case(moment: Moment, row: Row) -> Case:
+    _, number, iou, modal, occlusion = row
+    (answer,) = (a for a in moment.answers or [] if a.instance.id == number)
+    name = moment.names.get(number, str(number))
+    only = dataclasses.replace(
+        moment, title=f"{name} at {moment.title}", answers=[answer], truth={number: moment.truth[number]}
+    )
+    return Case(only, iou, modal, occlusion, answer.completion.source.name)
 
 
 def of_completions(folder: Path) -> Moment:
@@ -136,8 +183,8 @@ class Case:
     source: str
 
 
-def of_run(run: Path) -> Iterator[Case]:
-    """The objects of an evaluation with ``--save-masks``, worst first.
+def of_run(run: Path, best: bool = False) -> Iterator[Case]:
+    """The objects of an evaluation with ``--save-masks``, worst first; or those that gained most over what is visible.
 
     Raises:
         ValueError: no finished run, or it kept no masks; also what the data set raises where it is no longer there.
@@ -146,30 +193,35 @@ def of_run(run: Path) -> Iterator[Case]:
     masks = read_masks(run)
     if not masks:
         raise ValueError(f"{run}: it kept no masks; evaluate with --save-masks")
-    method = OURS if OURS in settings["methods"] else next(m for m, s in settings["methods"].items() if s["ours"])
+    method = method_of(settings)
+
+    def rank(record: Record) -> float:
+        answer, modal = (both / max(1, either) for both, either in (record.overlaps[m] for m in (method, "modal")))
+        return modal - answer if best else answer
+
     dataset = open_dataset(settings)
-    known = [r for r in records if r.key in masks]
-    for record in sorted(known, key=lambda r: r.overlaps[method][0] / max(1, r.overlaps[method][1])):
+    for record in sorted((r for r in records if r.key in masks), key=rank):
         sample = dataset.try_sample(record.frame)
         target = next((o for o in sample.objects if o.id == record.object), None) if sample else None
         if sample is None or target is None:
             continue
-        source = record.answers.get(method, "UNKNOWN")
-        amodal = decode(masks[record.key][method])
+        amodal, source = decode(masks[record.key][method]), record.answers.get(method, "UNKNOWN")
         done = Completion(target.visible, amodal, sample.shape, Source[source])
         answer = Answer(Instance(1, target.visible, target.class_id), done, 0)
         iou, modal = (both / max(1, either) for both, either in (record.overlaps[m] for m in (method, "modal")))
-        image, title = sample.read_image(), f"{record.frame} / {record.object}"
-        names = {1: target.class_id or record.object}
-        yield Case(
-            Moment(title, image, [answer], None, names, {1: target.amodal}), iou, modal, record.occlusion, source
-        )
+        title, name = f"{record.frame} / {record.object}", target.class_id or record.object
+        moment = Moment(title, sample.read_image(), [answer], None, {1: name}, {1: target.amodal})
+        yield Case(moment, iou, modal, record.occlusion, source)
+
+
+def method_of(settings: Mapping[str, Any]) -> str:
+    """The method of ours that a run is about; of an ablation the first."""
+    methods = settings["methods"]
+    return OURS if OURS in methods else next(name for name, method in methods.items() if method["ours"])
 
 
 def open_dataset(settings: Mapping[str, Any]) -> Any:
     """The data set of a run, opened again."""
-    import argparse
-
     root = settings["root"]
     given = {**settings.get("options", {}), "root": Path(root) if root else None, "skip_bad": True}
     return dataset_class(settings["what"]).from_args(argparse.Namespace(**given))
@@ -188,3 +240,27 @@ def _one(bag: Path, option: str, given: str | None, found: list[str]) -> str:
         return given
     what = "images" if option == "--image" else f"answers ({INSTANCES})"
     raise BagError(f"{bag}: {option}: expected a topic with {what}, found {', '.join(found) or 'none'}")
+
+
+def cut_out(moment: Moment, margin: float = 0.5) -> Moment:
+    """The part of a moment's image around its objects; masks move along."""
+    masks = [m for a in moment.answers or [] for m in (a.completion.visible, a.completion.amodal)]
+    x, y, width, height = MaskRegion.union_of([*masks, *moment.truth.values()]).trim().box
+    reach = round(margin * max(width, height))
+    x0, y0 = max(0, x - reach), max(0, y - reach)
+    image = moment.image[y0 : y + height + reach, x0 : x + width + reach]
+    shape = image.shape[:2]
+    answers = [
+        dataclasses.replace(
+            a,
+            completion=dataclasses.replace(
+                a.completion,
+                visible=a.completion.visible.shift(-x0, -y0),
+                amodal=a.completion.amodal.shift(-x0, -y0),
+                frame_shape=shape,
+            ),
+        )
+        for a in moment.answers or []
+    ]
+    truth = {number: mask.shift(-x0, -y0) for number, mask in moment.truth.items()}
+    return dataclasses.replace(moment, image=np.ascontiguousarray(image), answers=answers, truth=truth)
