@@ -1,7 +1,8 @@
 """Draws the pictures of README and docs: ``python benchmarks/pictures.py``.
 
-One frame of the frozen street list as the node answers it (overlay.png), one object's way through the method
-(trace.png), and the best and worst completions of a few frames beside the truth (cases.png).
+One object's way through the method (trace.png), and the best and worst completions of a few frames beside the truth
+(cases.png), of the frozen street list. README's first picture (overlay.png) is ``demo/overlay_5.png`` of ``make demo``:
+what the running node answered, in its own time.
 """
 
 from __future__ import annotations
@@ -15,8 +16,7 @@ import numpy as np
 from amodal_ros.completion import AmodalPipeline
 from amodal_ros.completion.trace import draw_trace
 from amodal_ros.lab.datasets.streets import test_frames
-from amodal_ros.scene import Answer, Completion, MaskRegion, Source
-from amodal_ros.scene.overlay import draw_overlay
+from amodal_ros.scene import Completion, MaskRegion, Source
 
 OUT = Path(__file__).resolve().parents[1] / "docs" / "images"
 FRAMES, CASES = 6, 4
@@ -25,20 +25,15 @@ FRAMES, CASES = 6, 4
 def main() -> None:
     pipeline = AmodalPipeline.from_pretrained("embedded")
     judged: list[tuple[float, Completion, MaskRegion]] = []
-    best_frame: tuple[int, np.ndarray, list[Answer]] | None = None
     for frame, _ in islice(test_frames("test"), FRAMES):
         instances = frame.instances(labels="things")
         completions = pipeline.complete(frame.image, [i.visible for i in instances], trace=True)
-        answers = [Answer(i, c, frame.stamp) for i, c in zip(instances, completions)]
         inferred = [(i, c) for i, c in zip(instances, completions) if c.source is Source.INFERRED]
-        if best_frame is None or len(inferred) > best_frame[0]:
-            best_frame = (len(inferred), frame.image, answers)
         for instance, done in inferred:
             truth = frame.truth(instance.id)
             if truth.occlusion > 0.15 and done.visible.area > 600:
                 judged.append((done.amodal.iou(truth.amodal) - done.visible.iou(truth.amodal), done, truth.amodal))
     judged.sort(key=lambda case: -case[0])
-    cv2.imwrite(str(OUT / "overlay.png"), draw_overlay(best_frame[1], best_frame[2])[..., ::-1])
     _, done, truth = judged[0]
     cv2.imwrite(str(OUT / "trace.png"), draw_trace(done.trace, tile=160, truth=done.trace.crop.mask(truth))[..., ::-1])
     chosen = judged[:CASES] + judged[-CASES:]

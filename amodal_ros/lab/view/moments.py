@@ -85,7 +85,8 @@ class Drive:
         return Drive(bag, recorded, chosen, _one(recorded, "--answers", answers, answered))
 
     def moments(self) -> Iterator[Moment]:
-        """Every image in the order of recording."""
+        """Every image in the order of recording, called by its seconds from the first."""
+        first: int | None = None
         answers = _arrays(self.recorded, self.answers)
         truth = _arrays(self.bag, TRUTH_TOPIC)
         names = {int(e.id): f"{e.id} {e.class_id}" for array in truth.values() for e in array.instances if e.class_id}
@@ -93,10 +94,11 @@ class Drive:
             for record in reader.records([self.image]):
                 message = record.message()
                 stamp = nanoseconds(message.header.stamp)
+                first = stamp if first is None else first
                 found = answers_of(answers[stamp]) if stamp in answers else None
                 whole = answers_of(truth[stamp]) if stamp in truth else []
                 known = {answer.instance.id: answer.completion.amodal for answer in whole}
-                yield Moment(str(stamp), rgb_of(message), found, stamp, names, known)
+                yield Moment(f"{(stamp - first) * 1e-9:.1f} s", rgb_of(message), found, stamp, names, known)
 
     def cases(self, count: int, fewest: int = 400) -> tuple[list[Case], list[Case]]:
         """The hidden objects that gained most over what is visible, and the worst ones; each object once.

@@ -104,11 +104,11 @@ def curves(series: Mapping[str, Sequence[tuple[float, float]]], x: str, y: str) 
         x, y: what the axes are.
     """
     width, height, left, low = 560, 300, 48, 260
-    place = lambda point: (left + point[0] * (width - left - 10), low - point[1] * (low - 10))  # noqa: E731
+    place = lambda point: (left + point[0] * (width - left - 22), low - point[1] * (low - 10))  # noqa: E731
     parts = [f'<svg viewBox="0 0 {width} {height}" role=img aria-label="{escape(y)} against {escape(x)}">']
     for tick in (0, 0.2, 0.4, 0.6, 0.8, 1):
         (gx, _), (_, gy) = place((tick, 0)), place((0, tick))
-        parts.append(f'<line x1={left} x2={width - 10} y1={gy:.0f} y2={gy:.0f} stroke="var(--line)"/>')
+        parts.append(f'<line x1={left} x2={width - 22} y1={gy:.0f} y2={gy:.0f} stroke="var(--line)"/>')
         parts.append(f"<text x={left - 8} y={gy + 4:.0f} text-anchor=end>{100 * tick:.0f}</text>")
         parts.append(f"<text x={gx:.0f} y={low + 16} text-anchor=middle>{100 * tick:.0f}</text>")
     parts.append(f"<text x={(left + width) / 2:.0f} y={height - 4} text-anchor=middle>{escape(x)}, %</text>")
