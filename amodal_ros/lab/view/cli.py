@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,8 +57,13 @@ def run(args: argparse.Namespace) -> int:
         what = "objects, worst first"
     else:
         drive = moments.Drive.of(args.what, args.answers_bag, args.image, args.answers)
-        with drawing.Drawing(title, args.save, drawing.drive_blueprint(args.trace is not None)) as shown:
-            for count, moment in enumerate(islice(drive.moments(), args.limit), 1):
+        shown_moments = islice(drive.moments(), args.limit)
+        first = next(shown_moments, None)
+        if first is None:
+            raise ValueError(f"{args.what}: no image to show")
+        blueprint = drawing.drive_blueprint(first.image.shape[:2], args.trace is not None)
+        with drawing.Drawing(title, args.save, blueprint) as shown:
+            for count, moment in enumerate(chain([first], shown_moments), 1):
                 shown.moment(count - 1, moment)
             for stamp, message in drive.diagnostics():
                 shown.said(stamp, message)

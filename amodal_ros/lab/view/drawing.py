@@ -170,15 +170,19 @@ class Drawing:
             self._log("events", rr.TextLog(f"{fresh} dropped: {reason}", level=rr.TextLogLevel.WARN))
 
 
-def drive_blueprint(traced: bool = False) -> Any:
-    """The picture on the left, the plots on the right, events below."""
-    right = [rrb.TimeSeriesView(origin=f"plots/{plot}", name=line) for plot, line in PLOTS.items()]
+def drive_blueprint(shape: tuple[int, int], traced: bool = False) -> Any:
+    """The picture of (height, width) `shape` on the left, the plots on the right, events below."""
+    hidden = rrb.PlotLegend(
+        visible=False
+    )  # it covers the plot; colours are those of the outlines, names are told there
+    right = [rrb.TimeSeriesView(origin=f"plots/{p}", name=line, plot_legend=hidden) for p, line in PLOTS.items()]
     events = rrb.Horizontal(
         rrb.TextLogView(origin="events", name="not answered, dropped, warnings"),
         rrb.TimeSeriesView(origin="drops", name="drops by reason"),
         rrb.TextDocumentView(origin="about", name="what is what"),
     )
-    picture = rrb.Spatial2DView(origin="camera", name="answers")
+    bounds = rrb.VisualBounds2D(x_range=(0, shape[1]), y_range=(0, shape[0]))
+    picture = rrb.Spatial2DView(origin="camera", name="answers", visual_bounds=bounds)
     left = rrb.Tabs(picture, rrb.Spatial2DView(origin="trace", name="trace"), active_tab=1) if traced else picture
     body = rrb.Horizontal(rrb.Vertical(left, events, row_shares=[3, 1]), rrb.Vertical(*right), column_shares=[3, 2])
     return rrb.Blueprint(body, rrb.TimePanel(state="collapsed", timeline="stamp"), collapse_panels=True)
@@ -252,7 +256,8 @@ def _encoded(
 ) -> Any:
     """BGR or BGRA as a compressed image."""
     _, data = cv2.imencode(suffix, image, options)
-    return rr.EncodedImage(contents=data.tobytes(), media_type=media_type, draw_order=draw_order)
+    # Without an opacity images that lie over each other would all be shown half transparent.
+    return rr.EncodedImage(contents=data.tobytes(), media_type=media_type, opacity=1.0, draw_order=draw_order)
 
 
 def _label(answer: Any, names: Any) -> str:
