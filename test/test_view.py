@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import shutil
+import threading
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
@@ -161,3 +163,59 @@ def test_what_cannot_be_shown_says_why(tmp_path, capsys):
     assert cli.main(["bag", "make", str(folder), str(tmp_path / "bag")]) == 0
     assert cli.main(["view", str(tmp_path / "bag"), "--save", str(tmp_path / "x.rrd")]) == 1
     assert "--answers: expected a topic with answers" in capsys.readouterr().err
+
+
+@rerun
+def test_a_running_node_is_followed(tmp_path, capsys):
+    """Images and answers of another node, in the same stamps; an image without an answer is not shown."""
+    rclpy = pytest.importorskip("rclpy")
+    from rclpy.executors import SingleThreadedExecutor
+    from sensor_msgs.msg import Image as ImageMessage
+
+    from amodal_ros.msg import AmodalInstanceArray
+
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node("stand_in", context=context)
+    images = node.create_publisher(ImageMessage, "/seen", 10)
+    answers = node.create_publisher(AmodalInstanceArray, "/said", 10)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    count = itertools.count(1)
+
+    def publish() -> None:
+        k = next(count)
+        image = ImageMessage(height=4, width=6, encoding="rgb8", step=18, data=bytes(72))
+        image.header.stamp.sec = k
+        images.publish(image)
+        if k % 2:
+            answers.publish(AmodalInstanceArray(header=image.header, image_height=4, image_width=6))
+
+    node.create_timer(0.1, publish)
+    ended = threading.Event()
+    spinning = threading.Thread(target=lambda: [executor.spin_once(0.1) for _ in iter(ended.is_set, True)])
+    spinning.start()
+    try:
+        words = [
+            "--live",
+            "--image",
+            "/seen",
+            "--answers",
+            "/said",
+            "--seconds",
+            "4",
+            "--save",
+            str(tmp_path / "a.rrd"),
+        ]
+        assert cli.main(["view", *words]) == 0
+    finally:
+        ended.set()
+        spinning.join()
+        executor.shutdown()
+        node.destroy_node()
+        context.shutdown()
+    assert 3 <= rows(read(tmp_path / "a.rrd")["camera/image"]) <= 22
+
+
+def test_view_wants_one_thing_to_look_at(capsys):
+    assert cli.main(["view"]) == 1 and "expected either WHAT" in capsys.readouterr().err

@@ -102,7 +102,7 @@ def record(
     executor.add_node(node)
     begun = time.monotonic()
     try:
-        with BagWriter(out, storage) as bag, _told_to_end() as told:
+        with BagWriter(out, storage) as bag, told_to_end() as told:
             recorder, known = Recorder(node, bag, {}), set[str]()
             look = begun
             while not told.is_set() and (seconds is None or time.monotonic() - begun < seconds):
@@ -146,7 +146,7 @@ def _add_new(node: Node, recorder: Recorder, known: set[str], topics: Sequence[s
 
 
 @contextmanager
-def _told_to_end() -> Iterator[Event]:
+def told_to_end() -> Iterator[Event]:
     """Set by SIGINT and SIGTERM, also where a shell started this with SIGINT ignored."""
     told = Event()
     before = {each: signal.signal(each, lambda *_: told.set()) for each in (signal.SIGINT, signal.SIGTERM)}

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from amodal_ros.lab.bags.make import IMAGE_TOPIC
+from amodal_ros.messages import nanoseconds
 
 if TYPE_CHECKING:
     from amodal_ros.lab.view.moments import Drive
@@ -17,6 +22,7 @@ EXAMPLES = (
     "amodal view drive answers --save drive.rrd",
     "amodal view out",
     "amodal view run --limit 20",
+    "amodal view --live --image /camera/image_raw",
 )
 
 
@@ -24,11 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "what",
         type=Path,
+        nargs="?",
         metavar="WHAT",
         help="a bag; the demo's folder; what 'amodal complete --out' wrote; or a run of 'amodal evaluate --save-masks'",
     )
     parser.add_argument("answers_bag", type=Path, nargs="?", metavar="ANSWERS", help="bag with the answers, if another")
     parser.add_argument("--save", type=Path, metavar="FILE.rrd", help="write a recording and open no window")
+    parser.add_argument("--live", action="store_true", help="follow a running node, until Ctrl-C (needs ROS 2)")
+    parser.add_argument("--seconds", type=float, help="with --live: end after so long")
     parser.add_argument("--image", metavar="TOPIC", help="the bag's image topic, if there are several")
     parser.add_argument("--answers", metavar="TOPIC", help="the answers' topic, if there are several")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N images; of a run the N worst objects")
@@ -43,10 +52,23 @@ def run(args: argparse.Namespace) -> int:
     """Returns 0; what cannot be shown is a ValueError that says why."""
     from amodal_ros.lab.view import drawing, moments
 
+    if (args.what is None) != args.live:
+        raise ValueError("expected either WHAT to look at, or --live")
     if args.save is not None:
         args.save.parent.mkdir(parents=True, exist_ok=True)
-    title, count = args.what.resolve().name, 0
-    if (args.what / "completions.json").is_file():
+    title, count = "live" if args.live else args.what.resolve().name, 0
+    if args.live:
+        with drawing.Drawing(title, args.save, drawing.drive_blueprint()) as shown:
+            stamp = 0  # what the node says of itself belongs to the latest image, whatever its clock
+            for message, said in _followed(args):
+                if message is not None:
+                    stamp = nanoseconds(message.header.stamp)
+                    shown.moment(count, moments.of_messages(message, said))
+                    count += 1
+                elif stamp:
+                    shown.said(stamp, said)
+        what = "images"
+    elif (args.what / "completions.json").is_file():
         with drawing.Drawing(title, args.save, drawing.picture_blueprint()) as shown:
             shown.moment(0, moments.of_completions(args.what))
         count, what = 1, "image"
@@ -73,6 +95,16 @@ def run(args: argparse.Namespace) -> int:
     size = f", {args.save.stat().st_size / 1e6:.1f} MB: rerun {args.save}" if args.save else ""
     print(f"{count} {what}{size}")
     return 0
+
+
+def _followed(args: argparse.Namespace) -> Iterator[tuple[Any, Any]]:
+    try:
+        from amodal_ros.lab.bags.follow import follow
+        from amodal_ros.node.fastdds import large_images
+    except ImportError as error:
+        raise ValueError(f"--live needs ROS 2 (rclpy): {error}") from None
+    os.environ.update(large_images())
+    return follow(args.image or IMAGE_TOPIC, args.answers or "/amodal_node/instances", args.seconds)
 
 
 def trace(drive: Drive, number: int, seconds: float, model: str) -> np.ndarray:

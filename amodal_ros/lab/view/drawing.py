@@ -170,8 +170,8 @@ class Drawing:
             self._log("events", rr.TextLog(f"{fresh} dropped: {reason}", level=rr.TextLogLevel.WARN))
 
 
-def drive_blueprint(shape: tuple[int, int], traced: bool = False) -> Any:
-    """The picture of (height, width) `shape` on the left, the plots on the right, events below."""
+def drive_blueprint(shape: tuple[int, int] | None = None, traced: bool = False) -> Any:
+    """The picture on the left, filling its view if (height, width) is known; the plots on the right, events below."""
     hidden = rrb.PlotLegend(
         visible=False
     )  # it covers the plot; colours are those of the outlines, names are told there
@@ -181,7 +181,7 @@ def drive_blueprint(shape: tuple[int, int], traced: bool = False) -> Any:
         rrb.TimeSeriesView(origin="drops", name="drops by reason"),
         rrb.TextDocumentView(origin="about", name="what is what"),
     )
-    bounds = rrb.VisualBounds2D(x_range=(0, shape[1]), y_range=(0, shape[0]))
+    bounds = rrb.VisualBounds2D(x_range=(0, shape[1]), y_range=(0, shape[0])) if shape else None
     picture = rrb.Spatial2DView(origin="camera", name="answers", visual_bounds=bounds)
     left = rrb.Tabs(picture, rrb.Spatial2DView(origin="trace", name="trace"), active_tab=1) if traced else picture
     body = rrb.Horizontal(rrb.Vertical(left, events, row_shares=[3, 1]), rrb.Vertical(*right), column_shares=[3, 2])

@@ -149,6 +149,11 @@ def _case(moment: Moment, row: Row) -> Case:
     return Case(only, iou, modal, occlusion, answer.completion.source.name)
 
 
+def of_messages(image: Any, array: Any) -> Moment:
+    """A camera image and its AmodalInstanceArray, as they were heard."""
+    return Moment("live", rgb_of(image), answers_of(array), nanoseconds(image.header.stamp))
+
+
 def of_completions(folder: Path) -> Moment:
     """What `amodal complete` wrote into a folder.
 
