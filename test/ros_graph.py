@@ -98,7 +98,7 @@ class Peer(Node):
         mask_type: type = Image,
     ) -> None:
         super().__init__("peer", context=context)
-        self.under_test = under_test
+        self.under_test, self.under_test_name = under_test, under_test.get_fully_qualified_name()
         self.arrays: list[AmodalInstanceArray] = []
         self.diagnostics: list[DiagnosticArray] = []
         self.overlays: list[Image] = []
@@ -106,10 +106,14 @@ class Peer(Node):
         self.qos = QoSProfile(
             depth=20, reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
         )
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._keep(self.diagnostics), 50)
+        self.meet(image_type)
+
+    def meet(self, image_type: type) -> None:
+        """The topics of the node under test."""
         self.image = self.create_publisher(image_type, "image", self.qos)
         self.mask = self.create_publisher(mask_type, "instance_mask", self.qos)
         self.create_subscription(AmodalInstanceArray, "/amodal_node/instances", self._keep(self.arrays), 50)
-        self.create_subscription(DiagnosticArray, "/diagnostics", self._keep(self.diagnostics), 50)
 
     def _keep(self, messages: list) -> Callable:
         def keep(message: object) -> None:
@@ -151,7 +155,7 @@ class Peer(Node):
         """The latest diagnostics of ``inputs``, ``answers`` or ``model``, with ``level`` and ``message``."""
         for array_ in reversed(self.diagnostics):
             for status in array_.status:
-                if status.name == f"/amodal_node: {part}":
+                if status.name == f"{self.under_test_name}: {part}":
                     values = {pair.key: pair.value for pair in status.values}
                     return {**values, "level": status.level, "message": status.message}
         return {}
@@ -163,7 +167,7 @@ class Peer(Node):
         return self.status(part)
 
     def call(self, kind: type, name: str, request: object, deadline: float = DEADLINE) -> object:
-        name = f"/amodal_node/{name}"
+        name = f"{self.under_test_name}/{name}"
         client = self.create_client(kind, name)
         try:
             assert client.wait_for_service(DEADLINE), name
@@ -212,12 +216,12 @@ def spinning(context: rclpy.Context, executor: object, node: Node):
 
 
 @contextmanager
-def peer_of(node: Node, **options):
+def peer_of(node: Node, kind: type = Peer, **options):
     """A peer in a context of its own, as if in another process."""
     context = rclpy.Context()
     rclpy.init(context=context)
     try:
-        with spinning(context, SingleThreadedExecutor(context=context), Peer(context, node, **options)) as peer:
+        with spinning(context, SingleThreadedExecutor(context=context), kind(context, node, **options)) as peer:
             yield peer
     finally:
         context.shutdown()
@@ -233,7 +237,7 @@ def graph(answerer: object = None, load: object = None, active: bool = True, pee
         peer: options of `Peer`.
         parameters: of the node, over the defaults.
     """
-    _move_to_a_new_domain()
+    move_to_a_new_domain()
     parameters.setdefault("model", "geometric")
     overrides = [Parameter(name, value=value) for name, value in parameters.items()]
     context = rclpy.Context()
@@ -255,7 +259,7 @@ def graph(answerer: object = None, load: object = None, active: bool = True, pee
         context.shutdown()
 
 
-def _move_to_a_new_domain() -> None:
+def move_to_a_new_domain() -> None:
     """rclpy gives a lifecycle node's services back with the garbage: until then clients would find two servers."""
     os.environ["ROS_DOMAIN_ID"] = str(int(os.environ["ROS_DOMAIN_ID"]) % 101 + 1)
     gc.collect()

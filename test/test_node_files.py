@@ -30,8 +30,15 @@ def options():
     return OPTIONS
 
 
-def test_the_configuration_has_every_parameter_with_its_default():
-    config = yaml.safe_load((ROOT / "config" / "amodal.yaml").read_text())["/**"]["ros__parameters"]
+def obstacle_options():
+    from amodal_ros.stream.obstacle_parameters import OBSTACLE_OPTIONS
+
+    return OBSTACLE_OPTIONS
+
+
+@pytest.mark.parametrize(("name", "options"), [("amodal", options), ("obstacles", obstacle_options)])
+def test_the_configuration_has_every_parameter_with_its_default(name, options):
+    config = yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text())["/**"]["ros__parameters"]
     defaults = {
         name: list(option.default) if isinstance(option.default, tuple) else option.default
         for name, option in options().items()
@@ -40,18 +47,36 @@ def test_the_configuration_has_every_parameter_with_its_default():
     assert {name: type(value) for name, value in config.items()} == {k: type(v) for k, v in defaults.items()}
 
 
+def reasons_in(paths):
+    source = "".join(path.read_text() for path in paths)
+    reasons = set(re.findall(r'_?drop\(\s*(?:topic, |self\.topics\[0\], )?"(\w+)"', source))
+    return reasons | set(re.findall(r'BadInput\(\s*"(\w+)"', source))
+
+
+#: Modules of `amodal_obstacles` alone.
+OBSTACLES = ("obstacles.py", "placing.py", "obstacle_parameters.py")
+
+
 def test_the_documentation_names_every_parameter_and_drop_reason():
     text = (ROOT / "docs" / "node.md").read_text()
     for name in options():
         assert f"`{name}`" in text
-    source = "".join(
-        path.read_text() for room in ("node", "stream") for path in (ROOT / "amodal_ros" / room).glob("*.py")
-    )
-    reasons = set(re.findall(r'_?drop\(\s*(?:topic, |self\.topics\[0\], )?"(\w+)"', source))
-    reasons |= set(re.findall(r'BadInput\(\s*"(\w+)"', source))
+    paths = [path for room in ("node", "stream") for path in (ROOT / "amodal_ros" / room).glob("*.py")]
+    reasons = reasons_in(path for path in paths if path.name not in OBSTACLES)
     assert {"failed", "bad_image", "zero_stamp", "duplicate"} <= reasons
     for reason in reasons:
         assert f"`{reason}`" in text
+
+
+def test_the_page_of_obstacles_names_every_parameter_and_reason():
+    text = (ROOT / "docs" / "obstacles.md").read_text()
+    for name in obstacle_options():
+        assert f"`{name}`" in text
+    paths = [ROOT / "amodal_ros" / "stream" / name for name in OBSTACLES]
+    reasons = reasons_in([*paths, *(ROOT / "amodal_ros" / "node" / "obstacles").glob("*.py")])
+    assert {"no_camera_info", "no_transform", "above_horizon"} <= reasons
+    for reason in reasons:
+        assert f".{reason}`" in text
 
 
 def test_every_message_field_is_commented_and_sources_match():

@@ -33,6 +33,10 @@ ROS = (
     "std_msgs",
     "diagnostic_msgs",
     "lifecycle_msgs",
+    "geometry_msgs",
+    "visualization_msgs",
+    "vision_msgs",
+    "tf2_ros",
 )
 #: Of the laboratory what drives a running node.
 WITH_ROS = ("node", "lab/bags")

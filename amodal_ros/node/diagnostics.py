@@ -1,4 +1,4 @@
-"""What the node tells on /diagnostics: three statuses, each with a sentence for people and figures by stable keys."""
+"""What the nodes tell on /diagnostics: statuses, each with a sentence for people and figures by stable keys."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ SETTLED = 10
 HARMLESS = frozenset({"skipped", "late", "superseded", "inactive"})
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """The node at one moment.
+@dataclass(frozen=True, kw_only=True)
+class Traffic:
+    """What comes in and goes out at one moment, of any of the package's nodes.
 
     Attributes:
+        main: the topic that is answered; the others are its partners.
         state: lifecycle state, such as ``"active"``.
         counts: by topic, since the node was made; `before` is the same at the last report, `seconds` ago.
         silence: seconds since each open topic's last message.
         newest: each open topic's newest stamp, nanoseconds.
         unpaired: seconds since the last complete pair.
         topics: names as the user gave them; `inputs`, while the node is active, tells what is subscribed to.
-        objects: objects by source in the latest answer.
+        objects: objects in the latest answer, by what they rest on.
         staleness: age of the latest answered image in ROS time, seconds; None before the first.
         timings: (median, 95th percentile) seconds per stage.
-        answerer: the answerer's own figures.
         busy: seconds since the worker took the frame at hand; `allowed`: seconds that it may take.
-        crashes: threads and callbacks that ended unexpectedly since the last report, `failures`: completions that
-            failed since then.
+        crashes: threads and callbacks that ended unexpectedly since the last report.
         last_crash: what the latest ended with.
     """
 
+    main: str
     state: str
     counts: Mapping[str, Count]
     before: Mapping[str, Count]
@@ -61,15 +61,27 @@ class Snapshot:
     objects: Mapping[str, int]
     staleness: float | None
     timings: Mapping[str, tuple[float, float]]
+    busy: float = 0.0
+    allowed: float = 0.0
+    crashes: int = 0
+    last_crash: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot(Traffic):
+    """`amodal_node` at one moment.
+
+    Attributes:
+        answerer: the answerer's own figures.
+        failures: completions that failed since the last report.
+    """
+
+    main: str = "image"
     model: str
     device: str
     memory: int
     answerer: Mapping[str, float | int | str]
-    busy: float = 0.0
-    allowed: float = 0.0
-    crashes: int = 0
     failures: int = 0
-    last_crash: str = ""
 
 
 def statuses(name: str, now: Snapshot, complaints: Mapping[str, str]) -> list[DiagnosticStatus]:
@@ -78,11 +90,16 @@ def statuses(name: str, now: Snapshot, complaints: Mapping[str, str]) -> list[Di
     Args:
         complaints: from `input_complaints`.
     """
-    return [_inputs(name, now, complaints), _answers(name, now), _model(name, now)]
+    return [inputs_status(name, now, complaints), answers_status(f"{name}: answers", now, "images"), _model(name, now)]
 
 
 def input_complaints(now: Snapshot) -> dict[str, str]:
-    """What is wrong with the inputs, by subject, each with what to do about it."""
+    """What is wrong with the inputs of `amodal_node`, by subject, each with what to do about it."""
+    return traffic_complaints(now) or (_orphans(now) if now.state == "active" else {})
+
+
+def traffic_complaints(now: Traffic) -> dict[str, str]:
+    """What is wrong with the inputs of any node, by subject, each with what to do about it."""
     if now.state != "active":
         return {}
     found = {}
@@ -101,7 +118,7 @@ def input_complaints(now: Snapshot) -> dict[str, str]:
         found["unpaired"] = (
             f"stamps {'do not advance' if same else 'never match'} for {now.unpaired:.1f} s; newest: {stamps}"
         )
-    return found or _orphans(now)
+    return found
 
 
 def _orphans(now: Snapshot) -> dict[str, str]:
@@ -119,7 +136,7 @@ def _orphans(now: Snapshot) -> dict[str, str]:
     return found
 
 
-def _since(now: Snapshot, topic: str, figure: str) -> int:
+def _since(now: Traffic, topic: str, figure: str) -> int:
     """By how much a count has grown since the last report."""
     return getattr(now.counts[topic], figure) - getattr(now.before[topic], figure)
 
@@ -128,7 +145,8 @@ def _many(part: int, whole: int) -> bool:
     return part >= MANY[0] and part >= MANY[1] * whole
 
 
-def _inputs(name: str, now: Snapshot, complaints: Mapping[str, str]) -> DiagnosticStatus:
+def inputs_status(name: str, now: Traffic, complaints: Mapping[str, str]) -> DiagnosticStatus:
+    """The status ``inputs`` of the node called `name`."""
     values: dict[str, object] = {}
     for topic, count in now.counts.items():
         source = now.inputs.get(topic)
@@ -140,17 +158,26 @@ def _inputs(name: str, now: Snapshot, complaints: Mapping[str, str]) -> Diagnost
         values[f"{topic}.qos_incompatible"] = source.incompatible if source else 0
         if topic in now.silence:
             values[f"{topic}.silent_s"] = f"{now.silence[topic]:.1f}"
-        if topic != "image":
+        if topic != now.main:
             values[f"{topic}.paired"] = count.used
             values |= {f"{topic}.dropped.{reason}": n for reason, n in sorted(count.dropped.items())}
             values |= {f"{topic}.flaws.{reason}": n for reason, n in sorted(count.flaws.items())}
     values["time_jumps"] = now.time_jumps
     message = "; ".join(complaints.values()) or ("receiving" if now.state == "active" else now.state)
-    return _status(f"{name}: inputs", WARN if complaints else OK, message, values)
+    return status(f"{name}: inputs", WARN if complaints else OK, message, values)
 
 
-def _answers(name: str, now: Snapshot) -> DiagnosticStatus:
-    images, before = now.counts["image"], now.before["image"]
+def answers_status(
+    name: str, now: Traffic, what: str, more: Mapping[str, object] | None = None, trouble: str = ""
+) -> DiagnosticStatus:
+    """The status `name`: what became of the main topic's messages.
+
+    Args:
+        what: they are called, in the plural.
+        more: figures of the node's own.
+        trouble: something worth a warning where nothing is worse.
+    """
+    images, before = now.counts[now.main], now.before[now.main]
     values: dict[str, object] = {
         "received": images.received,
         "answered": images.used,
@@ -175,10 +202,12 @@ def _answers(name: str, now: Snapshot) -> DiagnosticStatus:
     elif now.busy > STUCK + now.allowed:
         level, message = WARN, f"no answer for {now.busy:.1f} s: the worker is still at one frame"
     elif faults:
-        level, message = WARN, "images dropped: " + ", ".join(f"{n} {reason}" for reason, n in sorted(faults.items()))
+        level, message = WARN, f"{what} dropped: " + ", ".join(f"{n} {reason}" for reason, n in sorted(faults.items()))
+    elif trouble:
+        level, message = WARN, trouble
     else:
         level, message = OK, f"{images.used - before.used} answers in {now.seconds:.1f} s"
-    return _status(f"{name}: answers", level, message, values)
+    return status(name, level, message, {**values, **(more or {})})
 
 
 def _model(name: str, now: Snapshot) -> DiagnosticStatus:
@@ -186,9 +215,10 @@ def _model(name: str, now: Snapshot) -> DiagnosticStatus:
     level, message = OK, f"{now.model} ({now.state})"
     if now.failures:
         level, message = WARN, f"{now.failures} completions failed: {now.answerer.get('last_error', 'unknown')}"
-    return _status(f"{name}: model", level, message, {**values, **now.answerer})
+    return status(f"{name}: model", level, message, {**values, **now.answerer})
 
 
-def _status(name: str, level: bytes, message: str, values: Mapping[str, object]) -> DiagnosticStatus:
+def status(name: str, level: bytes, message: str, values: Mapping[str, object]) -> DiagnosticStatus:
+    """One status with its figures."""
     pairs = [KeyValue(key=key, value=f"{v:.4g}" if isinstance(v, float) else str(v)) for key, v in values.items()]
     return DiagnosticStatus(level=level, name=name, message=message, hardware_id=socket.gethostname(), values=pairs)

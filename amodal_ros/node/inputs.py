@@ -11,7 +11,7 @@ from typing import Any
 from rclpy.callback_groups import CallbackGroup
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
@@ -36,11 +36,15 @@ class Fit:
     Attributes:
         reliable: whether every publisher is. One that is not would never match a reliable subscription, and a
             best-effort subscription matches all, but loses images that are larger than the middleware's buffers.
+        once: the topic may be published once, to be kept for who comes later.
+        kept: whether every publisher keeps its messages (transient local); told only of `once`.
     """
 
     topic: str
     kind: type
     reliable: bool = True
+    once: bool = False
+    kept: bool = False
 
     def __str__(self) -> str:
         return f"{self.topic} ({type_name(self.kind)}, {'reliable' if self.reliable else 'best effort'})"
@@ -174,11 +178,13 @@ class Input:
         """The first place where somebody publishes, as it is published there; if nobody does, as before."""
         for place in self._where:
             kind = type_name(place.kind)
-            policies = [o.qos_profile.reliability for o in self._offers(place.topic) if o.topic_type == kind]
-            if policies:
+            offers = [o.qos_profile for o in self._offers(place.topic) if o.topic_type == kind]
+            if offers:
+                kept = place.once and all(o.durability == DurabilityPolicy.TRANSIENT_LOCAL for o in offers)
+                reliable = all(o.reliability != ReliabilityPolicy.BEST_EFFORT for o in offers)
                 if self._overridden and place.topic == self._fit.topic:
-                    return replace(place, reliable=self._fit.reliable)
-                return replace(place, reliable=ReliabilityPolicy.BEST_EFFORT not in policies)
+                    reliable = self._fit.reliable
+                return replace(place, reliable=reliable, kept=kept)
         return self._fit
 
     def _offers(self, topic: str) -> list[TopicEndpointInfo]:
@@ -213,7 +219,11 @@ class Input:
             fit.kind,
             fit.topic,
             take,
-            QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.BEST_AVAILABLE),
+            QoSProfile(
+                depth=DEPTH,
+                reliability=ReliabilityPolicy.BEST_AVAILABLE,
+                durability=DurabilityPolicy.TRANSIENT_LOCAL if fit.kept else DurabilityPolicy.VOLATILE,
+            ),
             callback_group=self._group,
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=incompatible, message_lost=lost),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),

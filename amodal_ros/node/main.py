@@ -1,4 +1,4 @@
-"""The executable `amodal_node`, and how any of the package's nodes is run as one."""
+"""The package's executables."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ import os
 import sys
 from contextlib import suppress
 
-from amodal_ros.node.program import AMODAL_NODE, Program
+from amodal_ros.node.program import AMODAL_NODE, AMODAL_OBSTACLES, Program
 from amodal_ros.node.signals import Watch
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the node until it is told to end. Returns 0, 1 without ROS, or 2 if a parameter's value cannot be used."""
+    """Run `amodal_node`: see `run`."""
     return run(AMODAL_NODE, args)
 
 
+def obstacles(args: list[str] | None = None) -> int:
+    """Run `amodal_obstacles`: see `run`."""
+    return run(AMODAL_OBSTACLES, args)
+
+
 def run(program: Program, args: list[str] | None = None) -> int:
-    """Run a program's node, as `main` does."""
+    """Run a node until it is told to end. Returns 0, 1 without ROS, or 2 if a parameter's value cannot be used."""
     given = sys.argv[1:] if args is None else args
     if not {"-h", "--help"}.isdisjoint(given):
         from amodal_ros.node.arguments import parse

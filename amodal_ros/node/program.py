@@ -40,13 +40,13 @@ class Program:
         )
 
 
-def _options() -> Mapping[str, Field]:
+def _amodal_options() -> Mapping[str, Field]:
     from amodal_ros.stream.parameters import OPTIONS
 
     return OPTIONS
 
 
-def _make() -> BaseNode:
+def _amodal_node() -> BaseNode:
     from amodal_ros.node.node import AmodalNode
 
     return AmodalNode()
@@ -61,6 +61,33 @@ AMODAL_NODE = Program(
   depth            with use_depth                      /diagnostics   rates, drops by reason, latency
 """,
     "docs/node.md",
-    _options,
-    _make,
+    _amodal_options,
+    _amodal_node,
+)
+
+
+def _obstacle_options() -> Mapping[str, Field]:
+    from amodal_ros.stream.obstacle_parameters import OBSTACLE_OPTIONS
+
+    return OBSTACLE_OPTIONS
+
+
+def _obstacle_node() -> BaseNode:
+    from amodal_ros.node.obstacles.node import ObstacleNode
+
+    return ObstacleNode()
+
+
+AMODAL_OBSTACLES = Program(
+    "amodal_obstacles",
+    "-r instances:=/amodal_node/instances -r camera_info:=/camera/camera_info -p camera_height:=1.65",
+    """\
+  instances        amodal_node's ~/instances        -> ~/obstacles     points: x, y, z, hidden, id, source
+  camera_info      the camera's calibration            ~/detections_3d where vision_msgs is installed
+  depth            with use_depth                      ~/markers       for RViz and Foxglove
+                                                       /diagnostics    rates, drops and objects left out by reason
+""",
+    "docs/obstacles.md",
+    _obstacle_options,
+    _obstacle_node,
 )

@@ -3,6 +3,18 @@
 from amodal_ros.space.camera import PinholeCamera
 from amodal_ros.space.ground import Ground
 from amodal_ros.space.obstacle import Obstacle, Unplaced, on_ground, with_depth
+from amodal_ros.space.rigid import BODY_IN_OPTICAL, Rigid, quaternion
 from amodal_ros.space.voxels import thin
 
-__all__ = ["Ground", "Obstacle", "PinholeCamera", "Unplaced", "on_ground", "thin", "with_depth"]
+__all__ = [
+    "BODY_IN_OPTICAL",
+    "Ground",
+    "Obstacle",
+    "PinholeCamera",
+    "Rigid",
+    "Unplaced",
+    "on_ground",
+    "quaternion",
+    "thin",
+    "with_depth",
+]

@@ -1,0 +1,1 @@
+"""The node `amodal_obstacles`: amodal masks in, what planners take out."""
