@@ -107,9 +107,9 @@ class Peer(Node):
             depth=20, reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
         )
         self.create_subscription(DiagnosticArray, "/diagnostics", self._keep(self.diagnostics), 50)
-        self.meet(image_type)
+        self.meet(image_type, mask_type)
 
-    def meet(self, image_type: type) -> None:
+    def meet(self, image_type: type, mask_type: type) -> None:
         """The topics of the node under test."""
         self.image = self.create_publisher(image_type, "image", self.qos)
         self.mask = self.create_publisher(mask_type, "instance_mask", self.qos)

@@ -37,7 +37,7 @@ FOOT = 60 + 30
 class ObstaclePeer(Peer):
     """Publishes arrays, camera and depth; keeps clouds and markers."""
 
-    def meet(self, _: type) -> None:
+    def meet(self, *_: type) -> None:
         self.clouds: list[PointCloud2] = []
         self.markers: list[MarkerArray] = []
         self.instances = self.create_publisher(AmodalInstanceArray, "instances", 20)

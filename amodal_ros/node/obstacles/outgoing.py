@@ -79,8 +79,8 @@ def markers_message(header: Header, obstacles: Obstacles, to_target: Rigid, size
 def detections_message(header: Header, obstacles: Obstacles, to_target: Rigid, messages: Any) -> Any:
     """A ``vision_msgs/msg/Detection3DArray``; `messages` is the module ``vision_msgs.msg``.
 
-    Boxes have a body's axes (x away from the camera, z up). The score is the shape's expected IoU, 0 where it is
-    unknown; the position's variance along the view comes from the near and far bounds.
+    Boxes have a body's axes (x away from the camera, z up). The score is the detector's, else the shape's expected IoU,
+    else 0; the position's variance along the view comes from the near and far bounds.
     """
     return messages.Detection3DArray(
         header=header, detections=[_detection(header, one, to_target, messages) for one in obstacles.placed]
@@ -97,13 +97,14 @@ def _detection(header: Header, one: Placed, to_target: Rigid, messages: Any) -> 
     width, height, depth = obstacle.size
     result = messages.ObjectHypothesisWithPose()
     result.hypothesis.class_id = instance.class_id
-    result.hypothesis.score = 0.0 if math.isnan(instance.expected_iou) else float(instance.expected_iou)
+    scores = (float(score) for score in (instance.score, instance.expected_iou) if not math.isnan(score))
+    result.hypothesis.score = next(scores, 0.0)
     result.pose.pose = pose
     along = to_target.rotation[:, 2] * (obstacle.far - obstacle.near) / DEVIATIONS
     covariance = np.zeros((6, 6))
     covariance[:3, :3] = np.outer(along, along)
     result.pose.covariance = np.nan_to_num(covariance, posinf=1e6).ravel()
-    found = messages.Detection3D(header=header, results=[result], id=str(instance.id))
+    found = messages.Detection3D(header=header, results=[result], id=instance.track_id or str(instance.id))
     found.bbox.center = pose
     found.bbox.size = Vector3(x=depth, y=width, z=height)
     return found
