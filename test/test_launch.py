@@ -194,3 +194,44 @@ def stand_in_parameters(process: stand_in.Process) -> dict:
     path = [word for word in process.cmd if "launch_params_" in word][-1]
     (section,) = yaml.safe_load(Path(path).read_text()).values()
     return section["ros__parameters"]
+
+
+def test_obstacles_follow_the_first_node_and_share_its_parameters():
+    from amodal_ros.node.obstacles.node import ObstacleNode
+    from amodal_ros.stream.obstacle_parameters import OBSTACLE_OPTIONS
+
+    assert set(OBSTACLE_OPTIONS) <= set(stand_in.declared(LAUNCH / "obstacles.launch.py"))
+    first, second = stand_in.execute(
+        LAUNCH / "obstacles.launch.py",
+        name="eyes",
+        namespace="front",
+        model="geometric",
+        camera_info="/cam/info",
+        camera_height="1.65",
+        class_thickness="[car=1.8]",
+        use_depth="true",
+    ).processes
+    assert first.cmd[0].endswith("amodal_node") and second.cmd[0].endswith("amodal_obstacles")
+    context = rclpy.context.Context()
+    rclpy.init(args=second.cmd[1:], context=context)
+    node = ObstacleNode(context=context)
+    try:
+        assert node.get_fully_qualified_name() == "/front/amodal_obstacles"
+        assert node.resolve_topic_name("instances") == "/front/eyes/instances"
+        assert node.resolve_topic_name("camera_info") == "/cam/info"
+        given = {"camera_height": 1.65, "class_thickness": ["car=1.8"], "use_depth": True, "max_range": 50.0}
+        assert {name: node.get_parameter(name).value for name in given} == given
+    finally:
+        node.destroy_node()
+        rclpy.shutdown(context=context)
+
+
+def test_the_costmap_file_marks_and_never_clears():
+    content = yaml.safe_load((ROOT / "config" / "nav2_costmap.yaml").read_text())
+    layers = content["local_costmap"]["local_costmap"]["ros__parameters"]
+    sources = [layer["amodal"] for layer in layers.values() if isinstance(layer, dict) and "amodal" in layer]
+    assert len(sources) == 2  # the obstacle layer's and the voxel layer's
+    for source in sources:
+        assert source["topic"] == "/amodal_obstacles/obstacles" and source["data_type"] == "PointCloud2"
+        assert source["marking"] is True and source["clearing"] is False
+    assert all(name in layers for name in layers["plugins"])

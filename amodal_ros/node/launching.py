@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, List  # noqa: UP035 - launch knows only this List
 
 import yaml
@@ -14,6 +14,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from amodal_ros.node import arguments
 from amodal_ros.node.fastdds import share
+from amodal_ros.stream.obstacle_parameters import OBSTACLE_OPTIONS
 from amodal_ros.stream.parameters import OPTIONS
 
 #: argument, its default the same -> description
@@ -69,12 +70,27 @@ def declare_arguments() -> list[DeclareLaunchArgument]:
     ]
     descriptions = {name: option.metadata["description"] for name, option in OPTIONS.items()}
     descriptions["use_sim_time"] = "Take the time from /clock, for replay"
-    return declared + [
-        DeclareLaunchArgument(
-            name, default_value="", description=f"{description} ({KINDS[_kind(name)][0]}). Empty: as in params_file"
-        )
-        for name, description in descriptions.items()
+    return declared + [_parameter(name, text, "params_file") for name, text in descriptions.items()]
+
+
+def declare_obstacle_arguments() -> list[DeclareLaunchArgument]:
+    """What `amodal_obstacles` has beside `declare_arguments`: both nodes take the parameters that both have."""
+    file = share("config", "obstacles.yaml")
+    return [
+        DeclareLaunchArgument("obstacles_params_file", default_value=file, description="YAML file of amodal_obstacles"),
+        DeclareLaunchArgument("obstacles_name", default_value="amodal_obstacles", description="Name of that node"),
+        DeclareLaunchArgument("camera_info", default_value="camera_info", description="Topic of the calibration"),
+        *(
+            _parameter(name, option.metadata["description"], "obstacles_params_file")
+            for name, option in OBSTACLE_OPTIONS.items()
+            if name not in OPTIONS
+        ),
     ]
+
+
+def _parameter(name: str, description: str, file: str) -> DeclareLaunchArgument:
+    what = f"{description} ({KINDS[_kind(name)][0]}). Empty: as in {file}"
+    return DeclareLaunchArgument(name, default_value="", description=what)
 
 
 def amodal_node(context: LaunchContext, action: type[Node] = Node, namespace: str | None = None, **fixed: Any) -> Node:
@@ -88,27 +104,54 @@ def amodal_node(context: LaunchContext, action: type[Node] = Node, namespace: st
     Raises:
         ValueError: an argument or the file of parameters cannot be used; the message names it.
     """
-    params_file = LaunchConfiguration("params_file").perform(context)
-    arguments.read_file(params_file)  # launch itself passes over a file that is missing
-    given = {
-        name: _value(name, text)
-        for name in [*OPTIONS, "use_sim_time"]
-        if name not in fixed and (text := LaunchConfiguration(name).perform(context))
-    }
+    parameters = _parameters(context, "params_file", OPTIONS, fixed)
     return action(
         package="amodal_ros",
         executable="amodal_node",
         name=LaunchConfiguration("name"),
         # Always given: without one launch writes parameters for all nodes, and a file that names this node wins.
         namespace=LaunchConfiguration("namespace") if namespace is None else namespace,
-        parameters=[params_file, given | fixed],
+        parameters=parameters,
         remappings=[(name, LaunchConfiguration(name)) for name in TOPICS],
         output="screen",
     )
 
 
+def obstacle_node(context: LaunchContext) -> Node:
+    """`amodal_obstacles` behind the `amodal_node` of the same arguments.
+
+    Raises:
+        ValueError: as `amodal_node`.
+    """
+    return Node(
+        package="amodal_ros",
+        executable="amodal_obstacles",
+        name=LaunchConfiguration("obstacles_name"),
+        namespace=LaunchConfiguration("namespace"),
+        parameters=_parameters(context, "obstacles_params_file", OBSTACLE_OPTIONS, {}),
+        remappings=[
+            ("instances", f"{LaunchConfiguration('name').perform(context)}/instances"),
+            *((name, LaunchConfiguration(name)) for name in ("camera_info", "depth")),
+        ],
+        output="screen",
+    )
+
+
+def _parameters(context: LaunchContext, file: str, options: Iterable[str], fixed: dict[str, Any]) -> list[Any]:
+    """The file of parameters, and over it what the arguments give."""
+    path = LaunchConfiguration(file).perform(context)
+    arguments.read_file(path)  # launch itself passes over a file that is missing
+    given = {
+        name: _value(name, text)
+        for name in [*options, "use_sim_time"]
+        if name not in fixed and (text := LaunchConfiguration(name).perform(context))
+    }
+    return [path, given | fixed]
+
+
 def _kind(name: str) -> type | str:
-    default = OPTIONS[name].default if name in OPTIONS else False  # use_sim_time
+    options = {**OBSTACLE_OPTIONS, **OPTIONS}
+    default = options[name].default if name in options else False  # use_sim_time
     return "numbers" if isinstance(default, tuple) and isinstance(default[0], int) else type(default)
 
 
