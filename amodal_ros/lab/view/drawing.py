@@ -29,7 +29,7 @@ SOURCES = {
 PLOTS = {"occlusion": "hidden share", "expected_iou": "expected IoU", "age": "age of the shape, s"}
 JPEG, PNG = [cv2.IMWRITE_JPEG_QUALITY, 85], [cv2.IMWRITE_PNG_COMPRESSION, 3]
 #: Opacity of visible masks, and of whole shapes from an expected IoU of 0 to 1.
-SEEN, WHOLE = 0.25, (0.15, 0.75)
+SEEN, WHOLE = 0.2, (0.1, 0.5)
 
 
 class Drawing:
