@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import rclpy
@@ -25,7 +25,7 @@ WAITING = 50
 ANY_OFFER = QoSProfile(depth=20, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
-def follow(image: str, answers: str, seconds: float | None = None) -> Iterator[tuple[Any, Any]]:
+def follow(image: str, answers: str, seconds: float | None = None) -> Generator[tuple[Any, Any], None, None]:
     """(image, its AmodalInstanceArray), or (None, DiagnosticArray), until SIGINT, SIGTERM or the end of the time.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,13 +60,17 @@ def run(args: argparse.Namespace) -> int:
     if args.live:
         with drawing.Drawing(title, args.save, drawing.drive_blueprint()) as shown:
             stamp = 0  # what the node says of itself belongs to the latest image, whatever its clock
-            for message, said in _followed(args):
+            heard = _followed(args)
+            for message, said in heard:
                 if message is not None:
                     stamp = nanoseconds(message.header.stamp)
                     shown.moment(count, moments.of_messages(message, said))
                     count += 1
                 elif stamp:
                     shown.said(stamp, said)
+                if count == args.limit:
+                    break
+            heard.close()
         what = "images"
     elif (args.what / "completions.json").is_file():
         with drawing.Drawing(title, args.save, drawing.picture_blueprint()) as shown:
@@ -87,6 +91,10 @@ def run(args: argparse.Namespace) -> int:
         with drawing.Drawing(title, args.save, blueprint) as shown:
             for count, moment in enumerate(chain([first], shown_moments), 1):
                 shown.moment(count - 1, moment)
+            for cloud in drive.clouds():
+                shown.cloud(cloud)
+            if (camera := drive.camera()) is not None:
+                shown.camera(*camera)
             for stamp, message in drive.diagnostics():
                 shown.said(stamp, message)
             if args.trace is not None:
@@ -97,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _followed(args: argparse.Namespace) -> Iterator[tuple[Any, Any]]:
+def _followed(args: argparse.Namespace) -> Generator[tuple[Any, Any], None, None]:
     try:
         from amodal_ros.lab.bags.follow import follow
         from amodal_ros.node.fastdds import large_images

@@ -13,7 +13,7 @@ import numpy as np
 import rerun as rr
 import rerun.blueprint as rrb
 
-from amodal_ros.lab.view.moments import Case, Moment, cut_out
+from amodal_ros.lab.view.moments import Case, Cloud, Moment, cut_out
 from amodal_ros.scene import MaskRegion, Source
 from amodal_ros.scene.overlay import WORDS, colour_of
 
@@ -106,6 +106,17 @@ class Drawing:
                 if status.name.endswith(": answers") and pair.key.startswith("dropped."):
                     self._drop(pair.key.removeprefix("dropped."), int(pair.value))
 
+    def camera(self, matrix: np.ndarray, shape: tuple[int, int]) -> None:
+        """Where the image stands in 3D: camera matrix float (3, 3), (height, width)."""
+        self._log("camera", rr.Pinhole(image_from_camera=matrix, resolution=shape[::-1]), static=True)
+
+    def cloud(self, cloud: Cloud) -> None:
+        """Obstacles: large points where they are seen, small ones where they are hidden."""
+        self._at(None, cloud.stamp)
+        colours = [colour_of(int(number)) for number in cloud.ids]
+        radii = np.where(cloud.hidden, 0.04, 0.08)
+        self._log("obstacles", rr.Points3D(cloud.points, colors=colours, radii=radii))
+
     def figure(self, path: str, image: np.ndarray) -> None:
         """A picture that belongs to no moment, RGB."""
         self._log(path, _encoded(image[..., ::-1], ".png", "image/png", PNG), static=True)
@@ -183,7 +194,8 @@ def drive_blueprint(shape: tuple[int, int] | None = None, traced: bool = False) 
     )
     bounds = rrb.VisualBounds2D(x_range=(0, shape[1]), y_range=(0, shape[0])) if shape else None
     picture = rrb.Spatial2DView(origin="camera", name="answers", visual_bounds=bounds)
-    left = rrb.Tabs(picture, rrb.Spatial2DView(origin="trace", name="trace"), active_tab=1) if traced else picture
+    world = rrb.Spatial3DView(origin="/", contents=["/camera/image", "/camera/amodal", "/obstacles"], name="in 3D")
+    left = rrb.Tabs(picture, world, *[rrb.Spatial2DView(origin="trace", name="trace")] * traced, active_tab=2 * traced)
     body = rrb.Horizontal(rrb.Vertical(left, events, row_shares=[3, 1]), rrb.Vertical(*right), column_shares=[3, 2])
     return rrb.Blueprint(body, rrb.TimePanel(state="collapsed", timeline="stamp"), collapse_panels=True)
 

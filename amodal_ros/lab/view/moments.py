@@ -54,6 +54,40 @@ class Moment:
 
 
 @dataclass(frozen=True)
+class Cloud:
+    """Obstacles of one image.
+
+    Attributes:
+        points: float (n, 3) in metres, in the frame of the message.
+        hidden: bool (n,).
+        ids: of the objects, int (n,).
+    """
+
+    stamp: int
+    points: np.ndarray
+    hidden: np.ndarray
+    ids: np.ndarray
+
+    @staticmethod
+    def of(message: Any) -> Cloud:
+        """A sensor_msgs/PointCloud2 with the fields that `amodal_obstacles` gives."""
+        kinds = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}  # PointField's
+        order = ">" if message.is_bigendian else "<"
+        fields = {f.name: (order + kinds[f.datatype], f.offset) for f in message.fields}
+        rows = np.frombuffer(bytes(message.data), np.dtype({**_layout(fields), "itemsize": message.point_step}))
+        points = np.stack([rows[axis] for axis in "xyz"], axis=1).astype(np.float32)
+        return Cloud(nanoseconds(message.header.stamp), points, rows["hidden"] > 0.5, rows["id"].astype(int))
+
+
+def _layout(fields: Mapping[str, tuple[str, int]]) -> dict[str, Any]:
+    return {
+        "names": [*fields],
+        "formats": [kind for kind, _ in fields.values()],
+        "offsets": [offset for _, offset in fields.values()],
+    }
+
+
+@dataclass(frozen=True)
 class Drive:
     """A played bag and the answers to it, which may lie in the same bag.
 
@@ -121,6 +155,22 @@ class Drive:
         wanted = {row[0] for row in (*best, *worst)}
         moments = {m.stamp: m for m in self.moments() if m.stamp in wanted}
         return [_case(moments[row[0]], row) for row in best], [_case(moments[row[0]], row) for row in worst]
+
+    def clouds(self) -> Iterator[Cloud]:
+        """What `amodal_obstacles` published, if it was recorded."""
+        with BagReader(self.recorded) as reader:
+            topics = [topic for topic in reader.topics_of("sensor_msgs/msg/PointCloud2") if "obstacle" in topic]
+            for record in reader.records(topics):
+                yield Cloud.of(record.message())
+
+    def camera(self) -> tuple[np.ndarray, tuple[int, int]] | None:
+        """The rectified camera's matrix, float (3, 3) in pixels, and (height, width); None if nobody knows it."""
+        with BagReader(self.bag) as reader:
+            for record in reader.records(reader.topics_of("sensor_msgs/msg/CameraInfo")):
+                info = record.message()
+                matrix = np.asarray(info.p, float).reshape(3, 4)[:, :3]
+                return (matrix, (info.height, info.width)) if matrix.any() else None
+        return None
 
     def diagnostics(self) -> Iterator[tuple[int, Any]]:
         """(stamp in the images' time, DiagnosticArray): what the node said, moved by the answers' usual delay."""
