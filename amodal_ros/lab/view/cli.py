@@ -88,9 +88,7 @@ def run(args: argparse.Namespace) -> int:
         if first is None:
             raise ValueError(f"{args.what}: no image to show")
         blueprint = drawing.drive_blueprint(first.image.shape[:2], args.trace is not None)
-        with drawing.Drawing(title, args.save, blueprint) as shown:
-            for count, moment in enumerate(chain([first], shown_moments), 1):
-                shown.moment(count - 1, moment)
+        with drawing.Drawing(title, args.save, blueprint) as shown:  # the images last: they take longest to load
             for cloud in drive.clouds():
                 shown.cloud(cloud)
             if (camera := drive.camera()) is not None:
@@ -99,6 +97,8 @@ def run(args: argparse.Namespace) -> int:
                 shown.said(stamp, message)
             if args.trace is not None:
                 shown.figure("trace", trace(drive, args.trace, args.at, args.model))
+            for count, moment in enumerate(chain([first], shown_moments), 1):
+                shown.moment(count - 1, moment)
         what = "images"
     size = f", {args.save.stat().st_size / 1e6:.1f} MB: rerun {args.save}" if args.save else ""
     print(f"{count} {what}{size}")

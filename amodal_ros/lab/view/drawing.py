@@ -108,6 +108,7 @@ class Drawing:
 
     def camera(self, matrix: np.ndarray, shape: tuple[int, int]) -> None:
         """Where the image stands in 3D: camera matrix float (3, 3), (height, width)."""
+        self._log("/", rr.ViewCoordinates.RDF, static=True)  # x right, y down, z forward
         self._log("camera", rr.Pinhole(image_from_camera=matrix, resolution=shape[::-1]), static=True)
 
     def cloud(self, cloud: Cloud) -> None:

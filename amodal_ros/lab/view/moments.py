@@ -26,6 +26,7 @@ from amodal_ros.stream.images import rgb_of
 
 IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 DIAGNOSTICS = "/diagnostics"
+REPORT = 1_000_000_000  #: ns between two reports
 #: Objects that are hidden by less are no cases to show.
 SHOWN_FROM = 0.1
 #: stamp, id, IoU of the answer, IoU of what is visible, hidden share
@@ -173,12 +174,19 @@ class Drive:
         return None
 
     def diagnostics(self) -> Iterator[tuple[int, Any]]:
-        """(stamp in the images' time, DiagnosticArray): what the node said, moved by the answers' usual delay."""
+        """(stamp in the images' time, DiagnosticArray): what the node said while it was played to.
+
+        Times of recording are moved by the answers' usual delay. What was said before and after is of no image.
+        """
         with BagReader(self.recorded) as reader:
-            late = [r.time - nanoseconds(r.message().header.stamp) for r in reader.records([self.answers])]
-            delay = int(np.median(late)) if late else 0
+            answered = [(r.time, nanoseconds(r.message().header.stamp)) for r in reader.records([self.answers])]
+            if not answered:
+                return
+            delay = int(np.median([time - stamp for time, stamp in answered]))
+            stamps = [stamp for _, stamp in answered]
             for record in reader.records([DIAGNOSTICS]):
-                yield record.time - delay, record.message()
+                if min(stamps) <= record.time - delay <= max(stamps) + REPORT:
+                    yield record.time - delay, record.message()
 
 
 def _once(rows: list[Row], count: int) -> list[Row]:
