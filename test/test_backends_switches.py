@@ -199,6 +199,17 @@ def test_a_dtype_that_the_device_lacks_is_named():
     assert choose_dtype(None, CPU, "float16") == torch.float32 and choose_dtype("bfloat16", CPU) == torch.bfloat16
 
 
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [({"avx512_bf16"}, torch.bfloat16), ({"amx_bf16"}, torch.bfloat16), ({"avx512f"}, torch.float32)],
+)
+def test_a_profile_gets_bfloat16_only_where_the_cpu_multiplies_it(monkeypatch, flags, expected):
+    monkeypatch.setattr("amodal_ros.completion.device._cpu_flags", lambda: frozenset(flags))
+    assert choose_dtype(None, CPU, on_cpu="bfloat16") == expected
+    assert choose_dtype("bfloat16", CPU, on_cpu="bfloat16") == torch.bfloat16, "asked for is taken"
+    assert choose_dtype("float32", CPU, on_cpu="bfloat16") == torch.float32
+
+
 def test_a_dtype_is_tried_on_the_device(monkeypatch):
     def conv2d(pixels, weights):
         raise RuntimeError("\"slow_conv2d_cpu\" not implemented for 'Half'")

@@ -202,7 +202,7 @@ def test_a_pipeline_in_one_file_says_how_to_convert_it(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"modell": "a/b"}, r"own.yaml: unknown key 'modell'; there are extends, dtype"),
+        ({"modell": "a/b"}, r"own.yaml: unknown key 'modell'; there are extends, cpu_dtype, dtype"),
         ({"settings": {"step": 3}}, r"own.yaml: unknown setting 'step'"),
         ({"settings": {"leakage": 3}}, r"own.yaml: leakage: expected a number in \[0, 1\], got 3"),
         ({"settings": [1]}, r"own.yaml: settings: expected a mapping"),

@@ -78,6 +78,7 @@ def _profile(found: Found, switches: dict, places: dict[str, str]) -> str:
         "mask_input": profile.mask_input,
         "resolution": profile.resolution,
         "dtype": profile.dtype,
+        "cpu_dtype": profile.cpu_dtype,
         "settings": profile.settings.as_plain(),
         "switches": {name: value for name, value in switches.items() if value},
         "licence": profile.licence,

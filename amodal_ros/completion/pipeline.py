@@ -84,7 +84,7 @@ class AmodalPipeline:
             segmenter: a folder of SAM or SAM 2, a ``.pth`` checkpoint or a hub id; by default the profile's, which by
                 default is ``segmenter/`` inside the model's folder.
             device: by default a CUDA device if there is one, else the CPU.
-            dtype: by default the profile's on a GPU and float32 on a CPU.
+            dtype: by default the profile's for the device (`Profile.dtype`, `Profile.cpu_dtype`).
             resolution: pixels along one side; by default the model's own.
             changes: changes to the profile's `Settings` and `Switches` by name, and ``preset``.
 
@@ -97,7 +97,7 @@ class AmodalPipeline:
         switches = {name: changes.pop(name) for name in SWITCH_NAMES & changes.keys()}
         settings = _changed(profile.settings, family_of(found.folder), **changes)
         chosen_device = choose_device(device)
-        chosen_dtype = choose_dtype(dtype, chosen_device, profile.dtype)
+        chosen_dtype = choose_dtype(dtype, chosen_device, profile.dtype, profile.cpu_dtype)
         try:
             pipeline = cls(
                 load_backend(

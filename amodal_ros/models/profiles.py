@@ -41,7 +41,8 @@ class Profile:
         family: what the pipeline has to be; empty: whatever it says it is.
         mask_input: whether the denoiser has to have a mask input; None: either.
         resolution: pixels along one side; None: the model's own.
-        dtype: on a GPU; a CPU computes in float32 unless asked otherwise.
+        dtype: on a GPU.
+        cpu_dtype: on a CPU; bfloat16 only counts where the CPU multiplies it natively, which is float32 otherwise.
         changes: to the method's default `Settings`, in the order in which they apply (`Settings.replace`).
         switches: memory and speed.
         licence, notes: for people.
@@ -55,6 +56,7 @@ class Profile:
     mask_input: bool | None = None
     resolution: int | None = None
     dtype: str = "float16"
+    cpu_dtype: str = "float32"
     changes: tuple[Mapping[str, Any], ...] = ()
     switches: Switches = field(default_factory=Switches)
     licence: str = ""
@@ -64,8 +66,9 @@ class Profile:
     def __post_init__(self) -> None:
         if self.family and self.family not in DENOISERS:
             raise ValueError(f"family: expected one of {', '.join(DENOISERS)}, got {self.family!r}")
-        if self.dtype not in DTYPES:
-            raise ValueError(f"dtype: expected one of {', '.join(DTYPES)}, got {self.dtype!r}")
+        for name, dtype in (("dtype", self.dtype), ("cpu_dtype", self.cpu_dtype)):
+            if dtype not in DTYPES:
+                raise ValueError(f"{name}: expected one of {', '.join(DTYPES)}, got {dtype!r}")
         if self.mask_input not in (None, True, False):
             raise ValueError(f"mask_input: expected true or false, got {self.mask_input!r}")
         if self.resolution is not None and (type(self.resolution) is not int or self.resolution < 8):
@@ -165,7 +168,9 @@ def find_model(model: str | Path, segmenter: str | Path | None = None) -> Found:
 def _filled(profile: Profile, brought: Profile) -> Profile:
     """The profile, and where it says nothing what the model's folder brings; settings apart."""
     open_ = brought.said - profile.said
-    options = {name: getattr(brought, name) for name in ("segmenter", "dtype", "resolution") if name in open_}
+    options = {
+        name: getattr(brought, name) for name in ("segmenter", "dtype", "cpu_dtype", "resolution") if name in open_
+    }
     switches = {name: getattr(brought.switches, name) for name in SWITCH_NAMES & open_}
     return dataclasses.replace(profile, switches=profile.switches.replace(**switches), **options)
 

@@ -26,6 +26,8 @@ class Autoencoder:
             ModelError: the decoder's latents have another shape than the VAE's.
         """
         self.vae, self.decoder = vae, decoder or vae
+        # Asked once: the properties walk the whole network.
+        self._device, self._dtype, self._decoder_dtype = vae.device, vae.dtype, self.decoder.dtype
         _check_statistics(vae)
         _check_statistics(self.decoder)
         self.channels: int = vae.config.latent_channels
@@ -68,14 +70,14 @@ class Autoencoder:
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """E(x): the mean latents, with the offset and scale that the denoiser was trained with."""
-        encoded = self.vae.encode(images.to(self.vae.device, self.vae.dtype))
+        encoded = self.vae.encode(images.to(self._device, self._dtype))
         latents = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents
         mean, std = _statistics(self.vae, latents)
         return (latents - mean) * self.vae.config.scaling_factor / std
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """D(z), images clipped to [-1, 1]; NaN where they overflow."""
-        latents = latents.to(self.decoder.dtype)
+        latents = latents.to(self._decoder_dtype)
         mean, std = _statistics(self.decoder, latents)
         latents = latents * std / self.decoder.config.scaling_factor + mean
         sample = self.decoder.decode(latents).sample

@@ -55,7 +55,11 @@ class Flux:
         """
         self.transformer, self.autoencoder = transformer, autoencoder
         self.scheduler_config = self.checked_scheduler(scheduler_config)
-        self.prompt = {name: tensor.to(transformer.device, transformer.dtype) for name, tensor in prompt.items()}
+        self.device, self.dtype = (
+            transformer.device,
+            transformer.dtype,
+        )  # asked once: each asking walks the network
+        self.prompt = {name: tensor.to(self.device, self.dtype) for name, tensor in prompt.items()}
         self.latent_factor = autoencoder.factor
         self.resolution = resolution or RESOLUTION
         cells = self.resolution // self.latent_factor
@@ -139,14 +143,6 @@ class Flux:
     @property
     def denoiser(self) -> FluxTransformer2DModel:
         return self.transformer
-
-    @property
-    def device(self) -> torch.device:
-        return self.transformer.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.transformer.dtype
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         return self.autoencoder.encode(images).to(self.dtype)

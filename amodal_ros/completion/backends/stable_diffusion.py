@@ -49,7 +49,8 @@ class StableDiffusion:
         """
         self.unet, self.autoencoder = unet, autoencoder
         self.scheduler_config = self.checked_scheduler(scheduler_config)
-        self.prompt = {name: tensor.to(unet.device, unet.dtype) for name, tensor in prompt.items()}
+        self.device, self.dtype = unet.device, unet.dtype  # asked once: each asking walks the network
+        self.prompt = {name: tensor.to(self.device, self.dtype) for name, tensor in prompt.items()}
         self.latent_factor = autoencoder.factor
         self.resolution = resolution or unet.config.sample_size * self.latent_factor
         cells, channels = self.resolution // self.latent_factor, autoencoder.channels
@@ -121,14 +122,6 @@ class StableDiffusion:
     @property
     def denoiser(self) -> UNet2DConditionModel:
         return self.unet
-
-    @property
-    def device(self) -> torch.device:
-        return self.unet.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.unet.dtype
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         return self.autoencoder.encode(images).to(self.dtype)

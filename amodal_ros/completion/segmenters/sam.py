@@ -20,6 +20,7 @@ class Sam:
     def __init__(self, model: SamModel, pixels: Pixels | None = None) -> None:
         self.model = model
         self._pixels = pixels or Pixels()
+        self.device, self._dtype = model.device, model.dtype  # asked once: the properties walk the whole network
 
     @classmethod
     def from_folder(cls, folder: Path, device: torch.device, dtype: torch.dtype) -> Sam:
@@ -30,17 +31,13 @@ class Sam:
         """
         return cls(to_device(load_component(SamModel, folder, dtype), device), Pixels.from_folder(folder))
 
-    @property
-    def device(self) -> torch.device:
-        return self.model.device
-
     def segment(
         self, images: torch.Tensor, points: torch.Tensor, labels: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         square = PaddedSquare(self.model.config.vision_config.image_size, *images.shape[-2:])
         out = self.model(
-            pixel_values=square.pad(self._pixels.prepare(images, square.inner, self.device)).to(self.model.dtype),
-            input_points=(points.to(self.device, torch.float32) * square.scale)[:, None].to(self.model.dtype),
+            pixel_values=square.pad(self._pixels.prepare(images, square.inner, self.device)).to(self._dtype),
+            input_points=(points.to(self.device, torch.float32) * square.scale)[:, None].to(self._dtype),
             input_labels=labels.to(self.device)[:, None],
             multimask_output=True,
         )

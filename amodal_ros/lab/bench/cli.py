@@ -77,7 +77,7 @@ def _pipeline(args: argparse.Namespace) -> Any:
     profile = load_profile(args.model)
     device = choose_device(args.device)
     changed = dataclasses.replace(profile, changes=(*profile.changes, changes))
-    return random_pipeline(changed, device, choose_dtype(args.dtype, device, profile.dtype))
+    return random_pipeline(changed, device, choose_dtype(args.dtype, device, profile.dtype, profile.cpu_dtype))
 
 
 def bench(pipeline: Any, batches: list[int], repeat: int, plain: bool = True) -> dict[str, Any]:
