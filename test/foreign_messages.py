@@ -68,12 +68,12 @@ PACKAGES: dict[str, tuple[list[str], dict[str, str]]] = {
     ),
 }
 
-#: The generators that rclpy needs; C++ would double the time.
+#: The generators that rclpy on Fast DDS needs; all of them would take twice the time.
 CMAKE = """cmake_minimum_required(VERSION 3.16)
 project({name})
 find_package(ament_cmake REQUIRED)
-foreach(part generator_c generator_type_description typesupport_c typesupport_introspection_c typesupport_fastrtps_c
-    typesupport_fastrtps_cpp generator_cpp generator_py)
+foreach(part generator_c generator_type_description typesupport_c typesupport_fastrtps_c typesupport_fastrtps_cpp
+    generator_cpp generator_py)
   find_package(rosidl_${{part}} REQUIRED)
 endforeach()
 find_package(rosidl_cmake REQUIRED)

@@ -59,10 +59,19 @@ def test_the_whole_shape_knows_an_object_again_whose_other_end_comes_into_the_op
 
 
 def test_another_object_at_the_place_is_another():
-    frames = [[(box(50, 20, 40, 20), RED, box(50, 20, 60, 20))]] * 3 + [
-        [(box(95, 22, 15, 15), BLUE, box(95, 22, 15, 15))]
-    ]
-    assert drive(Identities(), frames)[-1] != [1]
+    red, blue = box(50, 20, 40, 20), box(88, 20, 22, 20)
+    frames = [[(red, RED, box(50, 20, 60, 20))]] * 3 + [[(blue, BLUE, blue)]]
+    assert drive(Identities(), frames)[-1] == [2]
+    frames[-1] = [(blue, RED, blue)]
+    assert drive(Identities(), frames)[-1] == [1], "its other end"
+
+
+def test_an_object_that_leaps_before_its_motion_is_known_keeps_its_id():
+    """An oncoming car's second image at 10 Hz: its masks do not meet."""
+    frames = [[(box(20, 10, 30, 20), RED, box(20, 10, 30, 20))], [(box(52, 10, 33, 22), RED, box(52, 10, 33, 22))]]
+    assert drive(Identities(), frames) == [[1], [1]]
+    frames[1] = [(box(120, 10, 33, 22), RED, box(120, 10, 33, 22))]
+    assert drive(Identities(), frames) == [[1], [2]], "too far"
 
 
 def test_the_pieces_that_a_pole_makes_of_an_object_are_one():

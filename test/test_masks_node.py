@@ -22,6 +22,8 @@ from test_node_process import process  # noqa: E402
 from amodal_ros.messages import mask_to_array  # noqa: E402
 from amodal_ros.msg import AmodalInstanceArray  # noqa: E402
 
+pytestmark = pytest.mark.timeout(900)  # building the packages, once, takes a minute and more where cores are busy
+
 SECOND = 1_000_000_000
 NAMES = {7: "person", 9: "car"}
 

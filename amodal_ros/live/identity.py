@@ -14,7 +14,7 @@ from itertools import count
 import numpy as np
 
 from amodal_ros.live.motion import box_step
-from amodal_ros.live.tracks import RECOLOURED, colour_histogram, hellinger
+from amodal_ros.live.tracks import COLOURED, COMPARABLE, RECOLOURED, colour_histogram, hellinger
 from amodal_ros.scene import MaskRegion
 
 #: Objects unseen for longer are forgotten (seconds); no more are remembered than this.
@@ -23,6 +23,8 @@ FORGET_AFTER, MOST = 3.0, 256
 OVERLAP = 0.2
 #: A mask belongs to an object whose remembered whole holds at least this share of it.
 INSIDE = 0.5
+#: An object that was seen just now (nanoseconds) and is nowhere may have leapt by this share of its size.
+LEAP, JUST_NOW = 1.0, 350_000_000
 #: A second mask is a piece of an object that covered at least this share of it in the image before.
 PIECE = 0.7
 #: What another class costs: detectors waver between a car and a truck.
@@ -113,7 +115,7 @@ class Identities:
         before = {id: self._known[id].visible.shift(*moved) for id, moved in places.items()}
         wholes = {id: self._known[id].whole.shift(*moved) for id, moved in places.items()} if self._wholes else {}
         found: dict[int, int] = {}  # position -> id
-        for _, j, id in sorted(self._pairs(masks, classes, colours, before, wholes), reverse=True):
+        for _, j, id in sorted(self._pairs(masks, classes, colours, stamp, before, wholes), reverse=True):
             if j not in found and id not in found.values():
                 found[j] = id
         for j, mask in enumerate(masks):
@@ -140,26 +142,31 @@ class Identities:
         masks: Sequence[MaskRegion],
         classes: Sequence[str],
         colours: Sequence[np.ndarray],
+        stamp: int,
         before: Mapping[int, MaskRegion],
         wholes: Mapping[int, MaskRegion],
     ) -> Iterator[tuple[float, int, int]]:
         """(how well they go together, mask's position, id); what was seen goes before what is only remembered."""
         known_ids = list(before)
-        for j, k in np.argwhere(_meet(masks, [wholes.get(id, before[id]) for id in known_ids])).tolist():
+        near = _near(masks, [before[id] for id in known_ids])
+        meet = _meet(masks, [wholes.get(id, before[id]) for id in known_ids])
+        for j, k in np.argwhere(meet | (near < LEAP)).tolist():
             mask, id = masks[j], known_ids[k]
             known, visible = self._known[id], before[id]
-            whole = wholes.get(id, visible)
-            on_whole = whole.overlap(mask)
-            if not on_whole and not visible.overlap(mask):
-                continue
             apart = hellinger(known.colours, colours[j])
             cost = OTHER_CLASS if known.class_id and classes[j] and known.class_id != classes[j] else 0.0
             seen = visible.iou(mask) - cost
-            inside = on_whole / mask.area - cost
             if seen >= OVERLAP:
-                yield 2.0 + seen - apart, j, id
-            elif wholes and inside >= INSIDE and apart <= RECOLOURED:
-                yield inside + whole.iou(mask) - apart, j, id
+                yield 3.0 + seen - apart, j, id
+                continue
+            if apart > RECOLOURED and _comparable(known.visible, mask):
+                continue
+            whole = wholes.get(id, visible)
+            inside = whole.overlap(mask) / mask.area - cost
+            if wholes and inside >= INSIDE:
+                yield 1.0 + inside + whole.iou(mask) - apart, j, id
+            elif near[j, k] < LEAP and not cost and stamp - known.stamp <= JUST_NOW:
+                yield 1.0 - near[j, k] - apart, j, id
 
     def _piece_of(self, mask: MaskRegion, name: str, present: set[int], before: Mapping[int, MaskRegion]) -> int | None:
         """The object, seen in this image already, that a mask was a part of in the image before."""
@@ -189,9 +196,27 @@ class Identities:
         return next(number for number in self._numbers if number not in taken)
 
 
+def _comparable(a: MaskRegion, b: MaskRegion) -> bool:
+    """Whether two visible masks are large and alike enough for their colours to tell objects apart."""
+    fewer, more = sorted((a.area, b.area))
+    return fewer >= COLOURED and more <= COMPARABLE * fewer
+
+
 def _meet(masks: Sequence[MaskRegion], others: Sequence[MaskRegion]) -> np.ndarray:
     """Which masks' boxes meet which others': bool (masks, others)."""
     (a, b) = (np.array([r.box for r in regions], int).reshape(-1, 4) for regions in (masks, others))
     begins = np.maximum(a[:, None, :2], b[None, :, :2])
     ends = np.minimum((a[:, :2] + a[:, 2:])[:, None], (b[:, :2] + b[:, 2:])[None])
     return (begins < ends).all(axis=2)
+
+
+def _near(masks: Sequence[MaskRegion], others: Sequence[MaskRegion]) -> np.ndarray:
+    """How far each mask's box lies from each other's, float (masks, others): the mean distance of their four sides in
+    mean sizes; infinite where one is more than twice as large as the other."""
+    (a, b) = (np.array([r.box for r in regions], float).reshape(-1, 4) for regions in (masks, others))
+    sides = np.abs(a[:, None, :2] - b[None, :, :2]) + np.abs(
+        (a[:, :2] + a[:, 2:])[:, None] - (b[:, :2] + b[:, 2:])[None]
+    )
+    size_a, size_b = np.sqrt(a[:, 2] * a[:, 3])[:, None], np.sqrt(b[:, 2] * b[:, 3])[None]
+    apart = sides.sum(axis=2) / 4 / ((size_a + size_b) / 2)
+    return np.where(np.maximum(size_a, size_b) > 2 * np.minimum(size_a, size_b), np.inf, apart)
