@@ -118,9 +118,10 @@ class Identities:
         for _, j, id in sorted(self._pairs(masks, classes, colours, stamp, before, wholes), reverse=True):
             if j not in found and id not in found.values():
                 found[j] = id
-        for j, mask in enumerate(masks):
-            if j not in found and (piece := self._piece_of(mask, classes[j], set(found.values()), before)):
-                found[j] = piece
+        present = {id: masks[j] for j, id in found.items()}
+        for j in range(len(masks)):
+            if j not in found and (whose := self._whose_piece(masks[j], classes[j], colours[j], present, before)):
+                found[j] = whose
         pieces: dict[int, list[int]] = {}
         for j in range(len(masks)):
             pieces.setdefault(found[j] if j in found else self._new(taken), []).append(j)
@@ -168,11 +169,24 @@ class Identities:
             elif near[j, k] < LEAP and not cost and stamp - known.stamp <= JUST_NOW:
                 yield 1.0 - near[j, k] - apart, j, id
 
-    def _piece_of(self, mask: MaskRegion, name: str, present: set[int], before: Mapping[int, MaskRegion]) -> int | None:
-        """The object, seen in this image already, that a mask was a part of in the image before."""
-        for id in sorted(present & before.keys()):
+    def _whose_piece(
+        self,
+        mask: MaskRegion,
+        name: str,
+        colours: np.ndarray,
+        present: Mapping[int, MaskRegion],
+        before: Mapping[int, MaskRegion],
+    ) -> int | None:
+        """The object of this image that a mask was a part of in the image before.
+
+        What comes in front of an object covers a part of it, too, but touches what is left; pieces that touched would
+        be one mask.
+        """
+        for id in sorted(present.keys() & before.keys()):
             known = self._known[id]
-            if name == known.class_id and before[id].overlap(mask) >= PIECE * mask.area:
+            if name != known.class_id or before[id].overlap(mask) < PIECE * mask.area:
+                continue
+            if hellinger(known.colours, colours) <= RECOLOURED and not mask.grow(1).overlap(present[id]):
                 return id
         return None
 
