@@ -289,3 +289,33 @@ def scene_of_two(height: int = 60, width: int = 80, seed: int = 0) -> tuple[np.n
     image[disc] = (200, 60, 40)
     image[box] = (40, 80, 210)
     return image, disc & ~box, box
+
+
+def save_mask2former(folder: Path, seed: int = 0) -> Path:
+    """A small random Mask2Former of two classes with its image processor."""
+    from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
+    from transformers.models.mask2former.image_processing_pil_mask2former import Mask2FormerImageProcessorPil
+
+    torch.manual_seed(seed)
+    stages = [f"stage{k}" for k in (1, 2, 3, 4)]
+    ones = [1, 1, 1, 1]
+    backbone = SwinConfig(image_size=64, embed_dim=8, depths=ones, num_heads=ones, window_size=4, out_features=stages)
+    config = Mask2FormerConfig(
+        backbone_config=backbone,
+        hidden_dim=32,
+        feature_size=32,
+        mask_feature_size=32,
+        encoder_feedforward_dim=16,
+        dim_feedforward=16,
+        encoder_layers=1,
+        decoder_layers=2,
+        num_attention_heads=2,
+        num_queries=5,
+        id2label={0: "car", 1: "person"},
+        label2id={"car": 0, "person": 1},
+    )
+    Mask2FormerForUniversalSegmentation(config).save_pretrained(folder)
+    Mask2FormerImageProcessorPil(size={"height": 64, "width": 64}, num_labels=2, ignore_index=255).save_pretrained(
+        folder
+    )
+    return folder

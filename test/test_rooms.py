@@ -19,6 +19,7 @@ FLOORS = [
     ["completion"],
     ["live"],
     ["stream"],
+    ["segmentation"],
     ["commands", "node"],
     ["lab"],
     ["cli"],

@@ -1,4 +1,4 @@
-"""`amodal bag make|play|record|score`."""
+"""`amodal bag make|label|play|record|score`."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ VERBS = {
         "amodal bag make streets drive --seconds 10",
         "amodal bag make /data/sequence drive --images image_02/0000 --labels instances/0000",
     ),
+    "label": (
+        "copy a bag and add label maps: an instance segmentation model of transformers, and ids that last",
+        "amodal bag label drive labelled --model facebook/mask2former-swin-tiny-coco-instance",
+        "amodal bag label drive labelled --model ./my_model --classes car person --min-score 0.7",
+    ),
     "play": (
         "publish a bag's messages with their recorded timing (needs ROS 2)",
         "amodal bag play drive --wait-for /camera/image_raw /segmentation/labels",
@@ -47,7 +52,7 @@ VERBS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verbs to the command's parser."""
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    adding = {"make": _add_make, "play": _add_play, "record": _add_record, "score": _add_score}
+    adding = {"make": _add_make, "label": _add_label, "play": _add_play, "record": _add_record, "score": _add_score}
     for name, (line, *examples) in VERBS.items():
         verb = verbs.add_parser(name, help=line, description=line, epilog="\n  ".join(("examples:", *examples)))
         adding[name](verb)
@@ -55,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run one verb; errors in the input are ValueError with the reason."""
-    return {"make": _make, "play": _play, "record": _record, "score": _score}[args.verb](args)
+    return {"make": _make, "label": _label, "play": _play, "record": _record, "score": _score}[args.verb](args)
 
 
 def _add_make(parser: argparse.ArgumentParser) -> None:
@@ -94,6 +99,18 @@ def _add_make(parser: argparse.ArgumentParser) -> None:
     )
     streets.add_argument("--size", type=int, nargs=2, default=(1242, 375), metavar=("WIDTH", "HEIGHT"), help="pixels")
     streets.add_argument("--seed", type=int, default=0, help="another seed is another drive")
+
+
+def _add_label(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bag", type=Path, metavar="BAG", help="bag folder with camera images")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder to create")
+    parser.add_argument("--model", required=True, help="folder or hub id of an instance segmentation model")
+    parser.add_argument("--device", help="torch device; without it CUDA if there is one")
+    parser.add_argument("--image", metavar="TOPIC", help="the images' topic, if the bag holds several")
+    parser.add_argument("--labels", metavar="TOPIC", default="/segmentation/labels", help="the label maps' topic")
+    parser.add_argument("--classes", nargs="+", default=(), metavar="NAME", help="only these; without it all")
+    parser.add_argument("--min-score", type=float, default=0.5, help="leave out what the model is less sure of")
+    parser.add_argument("--storage", choices=("mcap", "sqlite3"), default="mcap", help="storage format")
 
 
 def _add_play(parser: argparse.ArgumentParser) -> None:
@@ -136,6 +153,25 @@ def _make(args: argparse.Namespace) -> int:
     frames = tqdm(islice(_frames(args), args.limit), unit=" frames", file=sys.stderr)
     count = write_frames(frames, args.out, args.rate, args.storage, args.compressed)
     print(f"{args.out}: {count} frames, {count / args.rate:.1f} s at {args.rate:g} Hz")
+    return 0
+
+
+def _label(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from amodal_ros.lab.bags.label import label
+    from amodal_ros.segmentation.labeller import DIVISOR, Labeller
+    from amodal_ros.segmentation.model import InstanceSegmenter
+
+    labeller = Labeller(InstanceSegmenter(args.model, args.device), args.classes, args.min_score)
+    with tqdm(unit=" images", file=sys.stderr) as bar:
+        count, unknown = label(
+            args.bag, args.out, labeller.label, args.image, args.labels, args.storage, lambda done: bar.update()
+        )
+    for topic in unknown:
+        print(f"{topic} is left out: its type is not known here", file=sys.stderr)
+    print(f"{args.out}: {count} images labelled on {args.labels}. The node reads them with")
+    print(f"  instance_mask:={args.labels} label_divisor:={DIVISOR} class_names:='{json.dumps(labeller.class_names)}'")
     return 0
 
 
