@@ -118,7 +118,12 @@ masks = st.builds(
 def test_answers_survive_the_wire(hidden, visible, ids, iou):
     possible = (visible | hidden).grow(2)
     completion = Completion(visible, visible | hidden, (30, 40), Source.INFERRED, iou, lambda amodal: possible)
-    answer = Answer(Instance(9, visible, "car"), completion, inferred_at=1_500_000_000, occluders=tuple(ids))
+    answer = Answer(
+        Instance(9, visible, "car", score=0.5, track_id="car_9"),
+        completion,
+        inferred_at=1_500_000_000,
+        occluders=tuple(ids),
+    )
     message = typed.instances([answer], (30, 40), stamp=2_000_000_001, model="m")
     raw = typed.typestore().serialize_cdr(message, typed.INSTANCES)
     (back,) = typed.answers_of(typed.typestore().deserialize_cdr(raw, typed.INSTANCES))
@@ -208,13 +213,11 @@ def test_a_message_that_does_not_fit_its_type_names_the_topic(tmp_path):
         next(bag.records()).message()
 
 
-def test_messages_of_another_version_are_not_misread(tmp_path):
+def test_messages_of_another_version_are_not_misread(tmp_path, caplog):
     write_frames(scene(1), tmp_path / "bag", rate=10, storage="sqlite3")
     metadata = tmp_path / "bag" / "metadata.yaml"
     ours = typed.typestore().hash_rihs01(typed.INSTANCES)
     metadata.write_text(metadata.read_text().replace(ours, "RIHS01_" + 64 * "0"))
-    with (
-        pytest.raises(BagError, match="another version of amodal_ros/msg/AmodalInstanceArray"),
-        BagReader(metadata.parent),
-    ):
-        pass
+    with BagReader(metadata.parent) as bag:
+        assert set(bag.topics) == {IMAGE_TOPIC, LABELS_TOPIC, CAMERA_TOPIC}, "a recorded drive outlives our messages"
+    assert f"{TRUTH_TOPIC} is not read: it was recorded with another version of {typed.INSTANCES}" in caplog.text

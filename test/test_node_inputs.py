@@ -95,6 +95,9 @@ def test_the_profile_is_set_unless_the_user_has_chosen(distribution, variable, m
     (tmp_path / "DEFAULT_FASTDDS_PROFILES.xml").unlink()
     monkeypatch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
     assert not large_images()
+    monkeypatch.delenv("FASTDDS_BUILTIN_TRANSPORTS")
+    monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path))
+    assert not large_images(), "run from where it is not installed for ROS"
 
 
 @contextmanager

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
-from ament_index_python.packages import get_package_share_directory
+from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 
 #: Any of these, or one of these files in the working folder, is the user's own choice of transport.
 CHOSEN = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_BUILTIN_TRANSPORTS")
@@ -19,11 +20,14 @@ def share(*path: str) -> str:
 def large_images() -> dict[str, str]:
     """Environment of a process that sends or receives images, for `os.environ` before rclpy's first context.
 
-    Empty if the user has chosen, or if this process or its parent has already set it.
+    Empty if the user has chosen, if this process or its parent has already set it, or where the package is not
+    installed for ROS.
     """
     if any(name in os.environ for name in CHOSEN) or any(map(os.path.exists, CHOSEN_FILES)):
         return {}
-    return {profile_variable(): share("config", "fastdds.xml")}
+    with suppress(PackageNotFoundError):
+        return {profile_variable(): share("config", "fastdds.xml")}
+    return {}
 
 
 def profile_variable() -> str:

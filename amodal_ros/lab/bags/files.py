@@ -157,12 +157,13 @@ class BagReader:
             self._files = sorted(files, key=lambda file: file.times or (0, 0))
             self._channels, left_out = _readable(self._files)
             notes = [note for note in (self._metadata.note, *(n for file in files for n in file.notes)) if note]
-            notes += [f"{self.path}: {text}" for text in (*left_out, *self._broken_promises())]
+            left_out += self._broken_promises()
+            left_out += self._of_other_versions()
+            notes += [f"{self.path}: {text}" for text in left_out]
             if notes and not any(channel.count for _, channel in self._channels):
                 raise BagError(
                     f"{self.path}: not a readable rosbag2 bag; it has no message that can be read ({notes[-1]})"
                 )
-            self._check_version()
             for note in notes:
                 _log_once(note)
             self._stack = stack.pop_all()
@@ -243,15 +244,19 @@ class BagReader:
             if there < promise.count:
                 yield f"{there} of the {promise.count} messages that metadata.yaml counts on {topic} are there"
 
-    def _check_version(self) -> None:
-        for _, channel in self._channels:
-            if channel.msgtype.startswith(f"{PACKAGE}/") and channel.msgtype in typestore().types:
-                promise = self._metadata.topics.get((channel.topic, channel.msgtype))
-                told = {channel.digest, promise.digest if promise else ""}
-                if told - {"", typestore().hash_rihs01(channel.msgtype)}:
-                    raise BagError(
-                        f"{self.path}: {channel.topic} was recorded with another version of {channel.msgtype}"
-                    )
+    def _of_other_versions(self) -> list[str]:
+        """Leave out topics with messages of ours as they were once defined; returns sentences on them."""
+        others = {channel.topic: channel.msgtype for _, channel in self._channels if not self._is_ours(channel)}
+        self._channels = [(file, channel) for file, channel in self._channels if channel.topic not in others]
+        return [f"{t} is not read: it was recorded with another version of {kind}" for t, kind in others.items()]
+
+    def _is_ours(self, channel: Channel) -> bool:
+        """Whether a channel of our own messages, if it is one, has the version that is installed."""
+        if not channel.msgtype.startswith(f"{PACKAGE}/") or channel.msgtype not in typestore().types:
+            return True
+        promise = self._metadata.topics.get((channel.topic, channel.msgtype))
+        told = {channel.digest, promise.digest if promise else ""}
+        return not told - {"", typestore().hash_rihs01(channel.msgtype)}
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
