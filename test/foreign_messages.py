@@ -52,6 +52,26 @@ PACKAGES: dict[str, tuple[list[str], dict[str, str]]] = {
             "DetectionArray": "std_msgs/Header header\nyolo_msgs/Detection[] detections",
         },
     ),
+    "foxglove_msgs": (
+        ["builtin_interfaces"],
+        {
+            "Point2": "float64 x\nfloat64 y",
+            "Color": "float64 r\nfloat64 g\nfloat64 b\nfloat64 a",
+            "PointsAnnotation": (
+                "uint8 LINE_LOOP=2\nbuiltin_interfaces/Time timestamp\nuint8 type\nfoxglove_msgs/Point2[] points\n"
+                "foxglove_msgs/Color outline_color\nfoxglove_msgs/Color[] outline_colors\n"
+                "foxglove_msgs/Color fill_color\nfloat64 thickness"
+            ),
+            "TextAnnotation": (
+                "builtin_interfaces/Time timestamp\nfoxglove_msgs/Point2 position\nstring text\nfloat64 font_size\n"
+                "foxglove_msgs/Color text_color\nfoxglove_msgs/Color background_color"
+            ),
+            "ImageAnnotations": (
+                "builtin_interfaces/Time timestamp\nfoxglove_msgs/PointsAnnotation[] points\n"
+                "foxglove_msgs/TextAnnotation[] texts"
+            ),
+        },
+    ),
     "autoware_perception_msgs": (["std_msgs"], {"ObjectClassification": "uint8 label\nfloat32 probability"}),
     "ultralytics_ros": (
         ["std_msgs", "sensor_msgs", "vision_msgs"],

@@ -288,3 +288,24 @@ def test_a_node_in_another_process_whose_workspace_is_sourced(monkeypatch):
         robot.destroy_node()
         context.shutdown()
     assert [i.class_id for i in arrays[-1].instances] == ["person", "car"]
+
+
+def test_foxglove_gets_annotations_where_its_messages_are_installed():
+    """Outlines in the image's pixels, under the image's stamp, and the words of the overlay; only if somebody looks."""
+    from foxglove_msgs.msg import ImageAnnotations
+
+    seen: list[Any] = []
+    with graph() as (node, peer):
+        peer.ask(SECOND)
+        assert "annotations" not in node._timings.percentiles()
+        peer.create_subscription(ImageAnnotations, "/amodal_node/annotations", seen.append, 5)
+        peer.wait(lambda: node.count_subscribers("/amodal_node/annotations"), "somebody looks")
+        answer = peer.ask(2 * SECOND)
+        peer.wait(lambda: seen, "annotations")
+    (array_,) = seen
+    assert array_.timestamp == answer.header.stamp == array_.points[0].timestamp
+    assert len(array_.texts) == len(answer.instances) and array_.texts[0].text.startswith(str(answer.instances[0].id))
+    box = answer.instances[0].visible
+    xs, ys = zip(*((point.x, point.y) for point in array_.points[0].points))
+    assert min(xs) == box.x + 0.5 and max(xs) == box.x + box.width - 0.5
+    assert min(ys) == box.y + 0.5 and max(ys) == box.y + box.height - 0.5

@@ -37,6 +37,7 @@ ROS = (
     "geometry_msgs",
     "visualization_msgs",
     "vision_msgs",
+    "foxglove_msgs",
     "tf2_ros",
 )
 #: Of the laboratory what drives a running node.

@@ -12,6 +12,7 @@ from sensor_msgs.msg import Image
 
 from amodal_ros.msg import AmodalInstanceArray
 from amodal_ros.node import mask_topics
+from amodal_ros.node.annotations import image_annotations
 from amodal_ros.node.base import BaseNode
 from amodal_ros.node.diagnostics import Snapshot, input_complaints, statuses
 from amodal_ros.node.inputs import Fit, no_hint, places
@@ -42,6 +43,7 @@ class AmodalNode(BaseNode[Parameters]):
     def __init__(self, load: Callable[[Parameters], answerers.Loaded] = answerers.load, **options: Any) -> None:
         self._load = load
         self._loaded: answerers.Loaded | None = None
+        self._foxglove: Any = None  # the module foxglove_msgs.msg, where it is installed
         super().__init__("amodal_node", Parameters, TOPICS, **options)
 
     # --- lifecycle ------------------------------------------------------------------------------------------
@@ -52,6 +54,13 @@ class AmodalNode(BaseNode[Parameters]):
         mask_topics.check(self._chosen.masks)
         self.offer(AmodalInstanceArray, "~/instances", 5)
         self.offer(Image, "~/overlay", 1)
+        try:
+            import foxglove_msgs.msg as foxglove
+        except ImportError:
+            self.get_logger().info("no ~/annotations: foxglove_msgs is not installed")
+        else:
+            self._foxglove = foxglove
+            self.offer(foxglove.ImageAnnotations, "~/annotations", 1)
 
     def load(self) -> None:
         """Load the model."""
@@ -108,6 +117,9 @@ class AmodalNode(BaseNode[Parameters]):
         if self.wanted("~/overlay"):
             with self._timings.measure("overlay"):
                 self.publish("~/overlay", image_message(image.header, draw_overlay(scene.image, answers)))
+        if self.wanted("~/annotations"):
+            with self._timings.measure("annotations"):
+                self.publish("~/annotations", image_annotations(self._foxglove, image.header.stamp, answers))
 
     # --- parameters and telling -----------------------------------------------------------------------------
 

@@ -135,7 +135,7 @@ def _labels(canvas: np.ndarray, answers: Sequence[Answer], names: Mapping[int, s
     height, width = canvas.shape[:2]
     taken: list[tuple[int, int, int, int]] = []
     for answer in answers:
-        text = _text(answer, names)
+        text = label(answer, names)
         (w, h), below = cv2.getTextSize(text, FONT, SCALE, 1)
         h += below + 2
         visible = answer.completion.visible
@@ -148,9 +148,10 @@ def _labels(canvas: np.ndarray, answers: Sequence[Answer], names: Mapping[int, s
         cv2.putText(canvas, text, (x, y + h - below), FONT, SCALE, pale, 1, cv2.LINE_AA)
 
 
-def _text(answer: Answer, names: Mapping[int, str]) -> str:
+def label(answer: Answer, names: Mapping[int, str] | None = None) -> str:
+    """What is written at an object: ``id class occlusion% source``; `names` by id replace the first two."""
     done, seen = answer.completion, answer.instance
-    words = [names.get(seen.id, f"{seen.id} {seen.class_id}".rstrip())]
+    words = [(names or {}).get(seen.id, f"{seen.id} {seen.class_id}".rstrip())]
     if done.occlusion_ratio >= 0.005:  # not where it was not estimated (NaN)
         words.append(f"{100 * done.occlusion_ratio:.0f}%")
     words.append(WORDS[done.source][0])

@@ -15,7 +15,7 @@ import rerun.blueprint as rrb
 
 from amodal_ros.lab.view.moments import Case, Cloud, Moment, cut_out
 from amodal_ros.scene import MaskRegion, Source
-from amodal_ros.scene.overlay import WORDS, colour_of
+from amodal_ros.scene.overlay import WORDS, colour_of, label
 
 #: Colours of points in the plots, by source.
 SOURCES = {
@@ -73,7 +73,7 @@ class Drawing:
         whole = [(a.completion.amodal, a.instance.id, _opacity(a.completion.expected_iou)) for a in answers]
         self._log("camera/visible", _encoded(_layer(seen, shape), ".png", "image/png", PNG, 1.0))
         self._log("camera/amodal", _encoded(_layer(whole, shape), ".png", "image/png", PNG, 2.0))
-        texts = [_label(a, moment.names) for a in answers]
+        texts = [label(a, moment.names) for a in answers]
         colours = [a.instance.id for a in answers]
         self._outlines("camera/shapes", [a.completion.amodal for a in answers], colours, 1.0, texts)
         self._outlines("camera/possible", [a.completion.possible for a in answers], colours, 0.5)
@@ -271,10 +271,3 @@ def _encoded(
     _, data = cv2.imencode(suffix, image, options)
     # Without an opacity images that lie over each other would all be shown half transparent.
     return rr.EncodedImage(contents=data.tobytes(), media_type=media_type, opacity=1.0, draw_order=draw_order)
-
-
-def _label(answer: Any, names: Any) -> str:
-    done, number = answer.completion, answer.instance.id
-    words = [names.get(number, f"{number} {answer.instance.class_id}".rstrip())]
-    words += [f"{done.occlusion_ratio:.0%}"] * (done.occlusion_ratio >= 0.005)
-    return " ".join([*words, WORDS[done.source][0]])
