@@ -376,8 +376,8 @@ def colour_histogram(image: np.ndarray, mask: MaskRegion) -> np.ndarray:
     """Joint histogram of a mask's colours, 4 levels per channel, float32 (64,) with sum 1."""
     stride = max(1, math.isqrt(mask.bits.size // 2048))
     bits = mask.bits[::stride, ::stride]
-    crop = image[mask.y : mask.y + mask.height : stride, mask.x : mask.x + mask.width : stride]
-    levels = (crop[bits] >> 6).astype(np.int64) @ (16, 4, 1)
+    crop = image[mask.y : mask.y + mask.height : stride, mask.x : mask.x + mask.width : stride] >> 6
+    levels = (crop[..., 0] << 4 | crop[..., 1] << 2 | crop[..., 2])[bits]
     counts = np.bincount(levels, minlength=64).astype(np.float32)
     return counts / max(1.0, counts.sum())
 
