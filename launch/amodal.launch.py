@@ -4,12 +4,13 @@ from launch import LaunchContext, LaunchDescription
 from launch.actions import OpaqueFunction
 from launch_ros.actions import Node
 
-from amodal_ros.node.launching import amodal_node, declare_arguments
+from amodal_ros.node.launching import camera_nodes, declare_arguments, declare_segmenter_argument
 
 
 def generate_launch_description() -> LaunchDescription:
-    return LaunchDescription([*declare_arguments(), OpaqueFunction(function=_start)])
+    declared = [*declare_arguments(), declare_segmenter_argument()]
+    return LaunchDescription([*declared, OpaqueFunction(function=_start)])
 
 
 def _start(context: LaunchContext) -> list[Node]:
-    return [amodal_node(context)]
+    return camera_nodes(context)

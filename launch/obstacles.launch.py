@@ -8,13 +8,19 @@ from launch import LaunchContext, LaunchDescription
 from launch.actions import OpaqueFunction
 from launch_ros.actions import Node
 
-from amodal_ros.node.launching import amodal_node, declare_arguments, declare_obstacle_arguments, obstacle_node
+from amodal_ros.node.launching import (
+    camera_nodes,
+    declare_arguments,
+    declare_obstacle_arguments,
+    declare_segmenter_argument,
+    obstacle_node,
+)
 
 
 def generate_launch_description() -> LaunchDescription:
-    declared = [*declare_arguments(), *declare_obstacle_arguments()]
+    declared = [*declare_arguments(), declare_segmenter_argument(), *declare_obstacle_arguments()]
     return LaunchDescription([*declared, OpaqueFunction(function=_start)])
 
 
 def _start(context: LaunchContext) -> list[Node]:
-    return [amodal_node(context), obstacle_node(context)]
+    return [*camera_nodes(context), obstacle_node(context)]

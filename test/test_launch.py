@@ -12,6 +12,7 @@ rclpy = pytest.importorskip("rclpy")
 
 import launch_stand_in as stand_in  # noqa: E402
 import yaml  # noqa: E402
+from builders import save_mask2former  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 LAUNCH = ROOT / "launch"
@@ -86,7 +87,7 @@ def test_every_argument_reaches_the_node_with_its_type():
 
     declared = stand_in.declared(LAUNCH / "amodal.launch.py")
     topics = {"image": "/cam/image", "instance_mask": "/labels", "detections": "/found", "depth": "/depth"}
-    assert set(declared) == {*VALUES, *topics, "params_file", "name", "namespace"}
+    assert set(declared) == {*VALUES, *topics, "params_file", "name", "namespace", "segmenter_model"}
     assert set(OPTIONS) <= set(VALUES) and all(argument.description for argument in declared.values())
     given = {name: text for name, (text, _) in VALUES.items()}
     (process,) = stand_in.execute(
@@ -103,6 +104,25 @@ def test_every_argument_reaches_the_node_with_its_type():
     finally:
         node.destroy_node()
         rclpy.shutdown(context=context)
+
+
+def test_only_a_camera_and_a_model(tmp_path):
+    """The model's classes and the labels' topic reach the node; a model that is not there is named at once."""
+    save_mask2former(tmp_path)
+    segmenter, amodal = stand_in.execute(
+        LAUNCH / "amodal.launch.py", image="/cam/image", segmenter_model=str(tmp_path), model="geometric"
+    ).processes
+    assert segmenter.cmd[0].endswith("amodal_segmenter") and "image:=/cam/image" in segmenter.cmd
+    node, context = node_of(amodal.cmd)
+    try:
+        assert node.resolve_topic_name("instance_mask") == "/amodal_segmenter/labels"
+        assert node.get_parameter("class_names").value == ["", "car", "person"]
+        assert node.get_parameter("label_divisor").value == 10_000
+    finally:
+        node.destroy_node()
+        rclpy.shutdown(context=context)
+    with pytest.raises(ValueError, match="is not on this machine"):
+        stand_in.execute(LAUNCH / "amodal.launch.py", segmenter_model="someone/model")
 
 
 @pytest.mark.parametrize("name", ["live", "live_batch", "pair_slop", "class_names", "ignore_labels"])

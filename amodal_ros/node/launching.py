@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, List  # noqa: UP035 - launch knows only this List
 
 import yaml
@@ -14,8 +15,12 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from amodal_ros.node import arguments
 from amodal_ros.node.fastdds import share
+from amodal_ros.segmentation.labeller import DIVISOR
+from amodal_ros.segmentation.model import class_names, find
 from amodal_ros.stream.obstacle_parameters import OBSTACLE_OPTIONS
 from amodal_ros.stream.parameters import OPTIONS
+
+SEGMENTER = "amodal_segmenter"
 
 #: argument, its default the same -> description
 TOPICS = {
@@ -73,6 +78,16 @@ def declare_arguments() -> list[DeclareLaunchArgument]:
     return declared + [_parameter(name, text, "params_file") for name, text in descriptions.items()]
 
 
+def declare_segmenter_argument() -> DeclareLaunchArgument:
+    """The model that makes the masks where there is only a camera."""
+    return DeclareLaunchArgument(
+        "segmenter_model",
+        default_value="",
+        description="Only a camera: folder or hub id of an instance segmentation model for amodal_segmenter, "
+        "whose masks amodal_node takes. Empty: the masks come from elsewhere",
+    )
+
+
 def declare_obstacle_arguments() -> list[DeclareLaunchArgument]:
     """What `amodal_obstacles` has beside `declare_arguments`: both nodes take the parameters that both have."""
     file = share("config", "obstacles.yaml")
@@ -93,12 +108,19 @@ def _parameter(name: str, description: str, file: str) -> DeclareLaunchArgument:
     return DeclareLaunchArgument(name, default_value="", description=what)
 
 
-def amodal_node(context: LaunchContext, action: type[Node] = Node, namespace: str | None = None, **fixed: Any) -> Node:
+def amodal_node(
+    context: LaunchContext,
+    action: type[Node] = Node,
+    namespace: str | None = None,
+    topics: Mapping[str, str] = MappingProxyType({}),
+    **fixed: Any,
+) -> Node:
     """The node by the arguments of `declare_arguments`.
 
     Args:
         action: `launch_ros.actions.Node`, or `LifecycleNode`.
         namespace: in place of the argument's.
+        topics: of inputs, in place of the arguments'.
         fixed: parameters that no argument changes.
 
     Raises:
@@ -112,9 +134,37 @@ def amodal_node(context: LaunchContext, action: type[Node] = Node, namespace: st
         # Always given: without one launch writes parameters for all nodes, and a file that names this node wins.
         namespace=LaunchConfiguration("namespace") if namespace is None else namespace,
         parameters=parameters,
-        remappings=[(name, LaunchConfiguration(name)) for name in TOPICS],
+        remappings=[(name, topics.get(name) or LaunchConfiguration(name)) for name in TOPICS],
         output="screen",
     )
+
+
+def camera_nodes(context: LaunchContext) -> list[Node]:
+    """`amodal_node`, and where ``segmenter_model`` is given `amodal_segmenter` before it.
+
+    Raises:
+        ValueError: as `amodal_node`, or the model is not on this machine; the message says how to get it.
+    """
+    model = LaunchConfiguration("segmenter_model").perform(context)
+    if not model:
+        return [amodal_node(context)]
+    names = ["", *class_names(find(model))]
+    shared = {
+        name: _value(name, text)
+        for name in ("device", "image_transport", "min_score", "use_sim_time")
+        if (text := LaunchConfiguration(name).perform(context))
+    }
+    segmenter = Node(
+        package="amodal_ros",
+        executable="amodal_segmenter",
+        name=SEGMENTER,
+        namespace=LaunchConfiguration("namespace"),
+        parameters=[{"model": model, **shared}],
+        remappings=[("image", LaunchConfiguration("image"))],
+        output="screen",
+    )
+    topics = {"instance_mask": f"{SEGMENTER}/labels"}
+    return [segmenter, amodal_node(context, topics=topics, masks="labels", label_divisor=DIVISOR, class_names=names)]
 
 
 def obstacle_node(context: LaunchContext) -> Node:

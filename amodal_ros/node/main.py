@@ -7,7 +7,7 @@ import os
 import sys
 from contextlib import suppress
 
-from amodal_ros.node.program import AMODAL_NODE, AMODAL_OBSTACLES, Program
+from amodal_ros.node.program import AMODAL_NODE, AMODAL_OBSTACLES, AMODAL_SEGMENTER, Program
 from amodal_ros.node.signals import Watch
 
 
@@ -19,6 +19,11 @@ def main(args: list[str] | None = None) -> int:
 def obstacles(args: list[str] | None = None) -> int:
     """Run `amodal_obstacles`: see `run`."""
     return run(AMODAL_OBSTACLES, args)
+
+
+def segmenter(args: list[str] | None = None) -> int:
+    """Run `amodal_segmenter`: see `run`."""
+    return run(AMODAL_SEGMENTER, args)
 
 
 def run(program: Program, args: list[str] | None = None) -> int:

@@ -91,3 +91,28 @@ AMODAL_OBSTACLES = Program(
     _obstacle_options,
     _obstacle_node,
 )
+
+
+def _segmenter_options() -> Mapping[str, Field]:
+    from amodal_ros.segmentation.parameters import SEGMENTER_OPTIONS
+
+    return SEGMENTER_OPTIONS
+
+
+def _segmenter_node() -> BaseNode:
+    from amodal_ros.node.segmenter import SegmenterNode
+
+    return SegmenterNode()
+
+
+AMODAL_SEGMENTER = Program(
+    "amodal_segmenter",
+    "-r image:=/camera/image_raw -p model:=facebook/mask2former-swin-tiny-coco-instance",
+    """\
+  image            camera image, rectified          -> ~/labels       label map with ids that last, for amodal_node
+                                                       /diagnostics   rates, drops by reason, latency
+""",
+    "docs/masks.md",
+    _segmenter_options,
+    _segmenter_node,
+)
