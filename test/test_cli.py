@@ -15,6 +15,7 @@ from PIL import Image
 
 import amodal_ros
 from amodal_ros import cli
+from amodal_ros.lab.bags.cli import VERBS
 from amodal_ros.scene import Source
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,6 +51,14 @@ def test_help_ends_with_examples_that_can_be_typed(command, capsys):
     assert len(examples) >= 2
     for line in examples:
         assert parser.parse_args([command, *shlex.split(line)]).command == command
+
+
+def test_examples_of_bag_verbs_can_be_typed():
+    for verb, (_, *examples) in VERBS.items():
+        assert len(examples) >= 2
+        for line in examples:
+            words = shlex.split(line)[1:]
+            assert cli.parser_for(words).parse_args(words).verb == verb
 
 
 def test_the_version_is_told(capsys):
