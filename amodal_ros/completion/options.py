@@ -13,7 +13,9 @@ from amodal_ros.settings.readings import READINGS
 
 def add_setting_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Options that change the model's default `Settings`."""
-    parser.add_argument("--reading", choices=list(READINGS), help="how Eq. 7 of the paper is read (docs/method.md); the model's own by default")
+    parser.add_argument(
+        "--reading", choices=list(READINGS), help="how Eq. 7 is read (docs/method.md); the model's own by default"
+    )
     parser.add_argument(
         "--occluders",
         choices=get_args(Occluders),
