@@ -143,7 +143,7 @@ def test_the_readme_runs_as_printed(street):
 
 LIGHT = """
 import sys
-for name in ("torch", "diffusers", "transformers", "accelerate", "safetensors", "rerun", "rclpy"):
+for name in ("torch", "diffusers", "transformers", "accelerate", "safetensors", "rerun", "rclpy", "ament_index_python"):
     sys.modules[name] = None
 from amodal_ros.cli import main
 sys.exit(main())
@@ -167,7 +167,13 @@ def test_a_light_installation_does_what_needs_no_model(street, line, code, said)
 
 
 def test_without_ros_the_node_says_what_it_needs_and_helps_all_the_same(tmp_path):
-    hide = "import sys; sys.modules['rclpy'] = None; from amodal_ros.node.main import main; sys.exit(main())"
+    hide = """
+import sys
+for name in ("rclpy", "ament_index_python", "sensor_msgs", "builtin_interfaces"):
+    sys.modules[name] = None
+from amodal_ros.node.main import main
+sys.exit(main())
+"""
     for words, code, said in ((["--help"], 0, "label_divisor:=0"), ([], 1, "needs ROS 2 (rclpy)")):
         done = subprocess.run([sys.executable, "-c", hide, *words], capture_output=True, text=True, cwd=tmp_path)
         assert done.returncode == code and said in done.stdout + done.stderr

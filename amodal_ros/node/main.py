@@ -35,10 +35,10 @@ def run(program: Program, args: list[str] | None = None) -> int:
         parse(given, program)  # it answers and exits, also where there is no ROS
     watch = Watch()  # before the imports, which take a second
     _few_arenas()
-    from amodal_ros.node.fastdds import large_images
-
-    os.environ.update(large_images())  # however the node is started: a camera's images arrive
     try:
+        from amodal_ros.node.fastdds import large_images
+
+        os.environ.update(large_images())  # however the node is started: a camera's images arrive
         from amodal_ros.node import process
     except ImportError as error:
         print(f"{program.name} needs ROS 2 (rclpy) and the built package: {error}", file=sys.stderr)
