@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -143,10 +144,12 @@ def test_an_object_stands_where_its_hidden_foot_meets_the_ground():
     with running() as (_, peer):
         peer.watch_markers()
         points = peer.ask(SECOND)
-        assert points["z"] == pytest.approx(10, rel=0.02)  # its visible half alone would stand 30 m away
+        assert points["z"].min() == pytest.approx(10, rel=0.02)  # its visible half alone would stand 30 m away
+        assert points["z"].max() == pytest.approx(10.5, rel=0.02)  # half a metre thick
         assert set(points["id"]) == {7} and set(points["source"]) == {AmodalInstance.INFERRED}
         hidden = points["hidden"] == 1
-        assert points["y"][hidden].min() > points["y"][~hidden].max()  # y points down
+        front = points["z"] < points["z"].min() + 0.05
+        assert points["y"][hidden & front].min() > points["y"][~hidden].max()  # y points down
         (cloud,) = peer.clouds
         assert cloud.header.frame_id == "camera_optical" and cloud.point_step == POINT.itemsize
         assert [f.name for f in cloud.fields] == ["x", "y", "z", "hidden", "id", "source"]
@@ -166,13 +169,15 @@ def test_with_depth_hidden_points_stand_behind_what_hides_them():
         depth[FOOT - 20 :] = 6.0  # something near covers the lower half
         message = image(SECOND, depth, "32FC1")
         points = peer.ask(SECOND, depth=message)
-        assert (points["hidden"] == 1).any() and points["z"] == pytest.approx(12, abs=0.2)
+        low = points[points["y"] > 1]  # the foot, which the near thing covers
+        assert (low["hidden"] == 1).all() and low["z"] == pytest.approx(12, abs=0.2)
+        assert points["z"].max() == pytest.approx(12.5, abs=0.1)
         millimetres = image(2 * SECOND, (depth * 1000).astype(np.uint16), "16UC1")
         assert len(peer.ask(2 * SECOND, depth=millimetres)) == len(points)
 
 
 def test_an_old_or_uncertain_shape_is_not_used_but_what_is_seen_is():
-    with running(max_age=0.5, min_expected_iou=0.5) as (_, peer):
+    with running(max_age=0.5, min_expected_iou=0.5, thickness=0.0) as (_, peer):
         old = instance(1, inferred_at=stamp_message(SECOND))
         doubtful, unknown = instance(2, x=50, expected_iou=0.4), instance(3, x=200, expected_iou=float("nan"))
         points = peer.ask(3 * SECOND, instances(3 * SECOND, old, doubtful, unknown, instance(4, x=250)))
@@ -230,7 +235,7 @@ def test_an_object_that_cannot_be_placed_takes_no_other_with_it(broken, reason, 
 def test_depth_that_cannot_be_used_leaves_the_ground(depth, reason, line, capfd):
     depth.header.frame_id = "camera_optical" if depth.encoding == "mono8" else depth.header.frame_id
     with running(use_depth=True) as (_, peer):
-        assert peer.ask(SECOND, depth=depth)["z"] == pytest.approx(10, rel=0.02)
+        assert peer.ask(SECOND, depth=depth)["z"].min() == pytest.approx(10, rel=0.02)
         if reason:
             peer.wait_status("obstacles", lambda s: s.get(f"depth_unused.{reason}") == "1")
     assert capfd.readouterr().err.count(line or "no such line") == bool(line)
@@ -302,11 +307,9 @@ def test_nothing_to_place_objects_by_fails_configure_and_can_be_mended(capfd):
 
 def test_every_array_of_a_drive_at_10_hz_is_answered():
     with running() as (node, peer):
-        timer = peer.create_timer(0.1, lambda: None)
         for k in range(1, 31):
             peer.instances.publish(instances(k * 10**8, *(instance(i, x=14 * i) for i in range(1, 21))))
-            peer.wait(lambda k=k: node.intake.counts()["instances"].received >= k, "it arrives")
-        peer.destroy_timer(timer)
+            time.sleep(0.1)
         peer.wait(lambda: node.intake.counts()["instances"].used == 30, "all are answered")
 
 
@@ -359,7 +362,7 @@ def test_ground_and_target_frame_come_from_tf(tf2, capfd):
     tf2.known["base_footprint", "camera_optical"] = MOUNTED
     with running(ground="tf", target_frame="base_footprint", camera_height=0.0) as (_, peer):
         points = peer.ask(SECOND)
-        assert points["x"] == pytest.approx(10, rel=0.02) and -0.1 < points["z"].min() < points["z"].max() < 2.1
+        assert points["x"].min() == pytest.approx(10, rel=0.02) and -0.1 < points["z"].min() < points["z"].max() < 2.1
         assert peer.clouds[0].header.frame_id == "base_footprint"
         tf2.known.clear()
         for k in (2, 3):

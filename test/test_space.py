@@ -152,6 +152,16 @@ def test_a_board_stands_where_its_lowest_amodal_row_meets_the_ground() -> None:
     assert wide.near < found.near and wide.distance == found.distance
 
 
+def test_a_foot_that_something_hides_stands_between_that_and_where_the_mask_ends() -> None:
+    mask, beside, below = box(600, 150, 40, 80), box(640, 190, 60, 120), box(590, 220, 60, 90)
+    alone = on_ground(mask, mask, GROUND, CAMERA)
+    assert on_ground(mask, mask, GROUND, CAMERA, hiding=[beside]).distance == alone.distance
+    occluder = on_ground(below, below, GROUND, CAMERA).distance
+    between = on_ground(mask, mask - below, GROUND, CAMERA, hiding=[beside, below])
+    guess = on_ground(mask, mask - below, GROUND, CAMERA).distance
+    assert between.distance == pytest.approx(np.sqrt(occluder * guess)) and occluder == between.near < guess
+
+
 def test_above_the_horizon_there_is_no_place_and_a_cut_foot_says_so() -> None:
     with pytest.raises(Unplaced, match="above the horizon"):
         on_ground(box(600, 20, 40, 60), box(600, 20, 40, 60), GROUND, CAMERA)

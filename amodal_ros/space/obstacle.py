@@ -7,6 +7,7 @@ contact is projected. Back-projecting a whole mask onto the ground would smear a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -121,6 +122,7 @@ def on_ground(
     ground: Ground,
     camera: PinholeCamera,
     *,
+    hiding: Sequence[MaskRegion] = (),
     possible: MaskRegion | None = None,
     thickness: float = 0.5,
     spacing: float = 0.1,
@@ -128,20 +130,27 @@ def on_ground(
     """An object from where it touches the ground.
 
     The ray through the lowest row of A meets the ground; there the object stands as a board across the view, and
-    every pixel of A lies on it.
+    every pixel of A lies on it. Where something that hides it lies right below A's lowest pixels, its foot is hidden,
+    and A is too short there more often than too long: the object stands between what hides it and where A ends, and the
+    geometric mean of these two distances is taken.
 
     Args:
+        hiding: visible masks of what can hide it.
         possible: region that holds the object for sure; its lowest row bounds how near the object can be. V's lowest
             row bounds how far.
 
     Raises:
         Unplaced: the ray never meets the ground: the object's foot is above the horizon.
     """
-    distance, u, v = _contact(amodal, ground, camera)
+    guess, u, v = _contact(amodal, ground, camera)
+    over = _over_foot(amodal, hiding)
+    occluder = _contact(over, ground, camera)[0] if over is not None else np.inf
+    distance = float(np.sqrt(guess * occluder)) if occluder < guess < np.inf else guess
     if not np.isfinite(distance):
         raise Unplaced(f"its lowest pixel ({u:.0f}, {v:.0f}) never meets the ground: it is above the horizon")
     far = _contact(visible, ground, camera)[0]
     near = min(distance, _contact(possible, ground, camera)[0]) if possible is not None and possible.area else distance
+    near = min(near, occluder)
     if amodal.y + amodal.height == camera.height:
         near = 0.0  # cut by the lower edge, and nothing was estimated below it
     foot = camera.rays(np.array([u]), np.array([v]))[0] * distance
@@ -150,6 +159,25 @@ def on_ground(
     z = float(ground.forward @ foot) / np.maximum(facing, 1e-6)
     bounds = (distance, near, max(distance, far))
     return _obstacle(grid, grid.bits(amodal), z, grid.bits(visible), camera, amodal, bounds, thickness, False)
+
+
+def body(obstacle: Obstacle, thickness: float, spacing: float) -> np.ndarray:
+    """Points inside an object behind its surface, float32 (n, 3): a layer at half its height, along the view.
+
+    A surface alone has no depth from above: a path could turn in right behind it, through the object.
+
+    Args:
+        thickness: metres that the object goes on.
+        spacing: of the points, metres, more than 0.
+    """
+    points = obstacle.points
+    middle = (points[:, 1].min() + points[:, 1].max()) / 2
+    away = np.abs(points[:, 1] - middle)
+    layer = points[away <= away.min() + spacing / 2]
+    view = layer * np.float32([1, 0, 1])
+    view /= np.linalg.norm(view, axis=1, keepdims=True)
+    steps = np.arange(1, round(thickness / spacing) + 1, dtype=np.float32) * np.float32(spacing)
+    return (layer[None] + steps[:, None, None] * view[None]).reshape(-1, 3)
 
 
 @dataclass(frozen=True)
@@ -233,6 +261,17 @@ def _contact(mask: MaskRegion, ground: Ground, camera: PinholeCamera) -> tuple[f
     lowest = np.flatnonzero(mask.bits[-1])
     u, v = mask.x + float(lowest.mean()), mask.y + mask.height - 0.5
     return float(ground.meet(camera.rays(np.array([u]), np.array([v])))[0]), u, v
+
+
+def _over_foot(amodal: MaskRegion, hiding: Sequence[MaskRegion]) -> MaskRegion | None:
+    """What covers most of the pixels right below the lowest of A, at least half of them."""
+    amodal = amodal.trim()
+    if not amodal.area:
+        return None
+    lowest = np.flatnonzero(amodal.bits[-1])
+    shares = [other.window(amodal.x, amodal.y + amodal.height, amodal.width, 1)[0, lowest].mean() for other in hiding]
+    best = int(np.argmax(shares)) if shares else 0
+    return hiding[best] if shares and shares[best] >= 0.5 else None
 
 
 def _obstacle(

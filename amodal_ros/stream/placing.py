@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from amodal_ros.messages import age, mask_to_region
-from amodal_ros.space import Ground, Obstacle, PinholeCamera, Rigid, Unplaced, on_ground, thin, with_depth
+from amodal_ros.scene.mask import MaskRegion
+from amodal_ros.space import Ground, Obstacle, PinholeCamera, Rigid, Unplaced, body, on_ground, thin, with_depth
 from amodal_ros.stream.images import BadInput
 from amodal_ros.stream.obstacle_parameters import ObstacleParameters
 
@@ -61,7 +62,8 @@ class Obstacles:
 
     Attributes:
         points: float32 (n, 3) in the target frame, metres.
-        hidden: bool (n,); where a seen and a hidden point share a cube, the seen one stays.
+        hidden: bool (n,), also of what lies inside an object behind its surface; where a seen and a hidden point share
+            a cube, the seen one stays.
         ids, sources: of the points' objects, uint32 and uint8 (n,).
         placed: objects that have a place within range.
         unplaced: the others' number by reason.
@@ -83,6 +85,7 @@ def place(
     Args:
         note: called with (reason, line) for each object that could not be placed.
     """
+    seen = _Seen(array)
     placed: list[Placed] = []
     unplaced: Counter[str] = Counter()
     wanted = set(filter(None, parameters.classes))
@@ -91,7 +94,7 @@ def place(
             unplaced["class"] += 1
             continue
         try:
-            one = _place(array, instance, view, parameters)
+            one = _place(array, instance, seen, view, parameters)
         except BadInput as error:
             unplaced[error.reason] += 1
             note(error.reason, f"object {instance.id} is left out: {error}")
@@ -103,7 +106,25 @@ def place(
     return _cloud(placed, unplaced, view.to_target, parameters)
 
 
-def _place(array: Any, instance: Any, view: View, parameters: ObstacleParameters) -> Placed:
+class _Seen:
+    """Visible masks of an array's objects, unpacked when they are asked for."""
+
+    def __init__(self, array: Any) -> None:
+        self._instances = {instance.id: instance for instance in array.instances}
+        self._masks: dict[int, MaskRegion] = {}
+
+    def of(self, ids: Iterable[int]) -> list[MaskRegion]:
+        """Those of the objects of these ids that have a readable one."""
+        for ident in ids:
+            if ident in self._instances and ident not in self._masks:
+                try:
+                    self._masks[ident] = mask_to_region(self._instances[ident].visible)
+                except ValueError:
+                    self._masks[ident] = MaskRegion.empty()
+        return [self._masks[ident] for ident in ids if ident in self._masks]
+
+
+def _place(array: Any, instance: Any, seen: _Seen, view: View, parameters: ObstacleParameters) -> Placed:
     try:
         visible, amodal = mask_to_region(instance.visible), mask_to_region(instance.amodal)
         possible = mask_to_region(instance.possible)
@@ -133,16 +154,21 @@ def _place(array: Any, instance: Any, view: View, parameters: ObstacleParameters
     if ground is None:
         raise BadInput("no_depth", f"{why or 'it has no depth'}, and the ground is not known")
     try:
-        standing = on_ground(visible, amodal, ground, view.camera, possible=possible, **sizes)
+        hiding = seen.of(instance.occluders)
+        standing = on_ground(visible, amodal, ground, view.camera, hiding=hiding, possible=possible, **sizes)
     except Unplaced as error:
         raise BadInput("above_horizon", str(error)) from None
     return Placed(instance, standing, shape, seconds)
 
 
 def _cloud(placed: list[Placed], unplaced: Counter[str], to_target: Rigid, parameters: ObstacleParameters) -> Obstacles:
-    counts = [len(one.obstacle.points) for one in placed]
-    points = np.concatenate([np.empty((0, 3), np.float32), *(one.obstacle.points for one in placed)])
-    hidden = np.concatenate([np.empty(0, bool), *(one.obstacle.hidden for one in placed)])
+    spacing = parameters.voxel_size or SPACING
+    inner = [body(one.obstacle, parameters.thickness_of(one.instance.class_id), spacing) for one in placed]
+    counts = [len(one.obstacle.points) + len(more) for one, more in zip(placed, inner)]
+    parts = [part for one, more in zip(placed, inner) for part in (one.obstacle.points, more)]
+    covered = [part for one, more in zip(placed, inner) for part in (one.obstacle.hidden, np.ones(len(more), bool))]
+    points = np.concatenate([np.empty((0, 3), np.float32), *parts])
+    hidden = np.concatenate([np.empty(0, bool), *covered])
     ids = np.repeat(np.array([one.instance.id for one in placed], np.uint32), counts)
     sources = np.repeat(np.array([one.instance.source for one in placed], np.uint8), counts)
     near = np.isfinite(points).all(1) & ((points * points).sum(1) <= parameters.max_range**2)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -153,6 +153,24 @@ def scene(
     street = Street(Backdrop(rng, unseen), placement.drawn_light(rng), Sensor.drawn(rng))
     placement.furnish(street, rng, count if objects is None else objects, unseen)
     return _frame(street, Camera.for_size(*size), Pose(yaw=rng.normal(0, 0.05)), 0.0, rng, seed)
+
+
+def staged(
+    seed: int, things: Sequence[tuple[str, float, float, float]], size: tuple[int, int] = KITTI_SIZE
+) -> StreetFrame:
+    """A street with these objects and no others, wherever they are put; for scenarios.
+
+    Args:
+        seed: of surroundings, light and looks.
+        things: (kind, X to the right, Z forward, yaw) of each, metres and radians; yaw 0 heads away from the camera, a
+            quarter turn to the right is pi / 2. Their ids count from 1.
+    """
+    _check(seed, size, len(things))
+    rng = np.random.Generator(np.random.PCG64([seed, 3]))
+    street = Street(Backdrop(rng, unseen=False), placement.drawn_light(rng), Sensor.drawn(rng))
+    for k, (kind, x, z, yaw) in enumerate(things, 1):
+        street.things.append(placement.Thing(k, kind, placement.new_seed(rng), Pose(x, z, yaw)))
+    return _frame(street, Camera.for_size(*size), Pose(), 0.0, rng, seed)
 
 
 def sequence(
