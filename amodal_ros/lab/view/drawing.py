@@ -92,7 +92,9 @@ class Drawing:
             f"| source | {case.source} |"
         )
         self._log("case", rr.TextDocument(text, media_type="text/markdown"))
-        for name, value in (("answer", case.iou), ("visible", case.modal)):
+        for name, value, colour in (("answer", case.iou, (77, 196, 214)), ("visible", case.modal, (240, 160, 75))):
+            if number == 0:
+                self._log(f"iou/{name}", rr.SeriesLines(colors=colour, names=name, widths=1.5), static=True)
             self._log(f"iou/{name}", rr.Scalars(value))
 
     def said(self, stamp: int, diagnostics: Any) -> None:
@@ -209,7 +211,7 @@ def cases_blueprint() -> Any:
         rrb.TextDocumentView(origin="about", name="what is what"),
     )
     body = rrb.Horizontal(rrb.Spatial2DView(origin="camera", name="answer and truth"), figures, column_shares=[3, 2])
-    return rrb.Blueprint(body, rrb.TimePanel(state="collapsed", timeline="number"), collapse_panels=True)
+    return rrb.Blueprint(body, rrb.TimePanel(state="collapsed", timeline="number", fps=1.0), collapse_panels=True)
 
 
 def picture_blueprint() -> Any:
