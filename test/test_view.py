@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import shutil
+import subprocess
 import threading
 from collections import Counter
 from html.parser import HTMLParser
@@ -151,6 +152,19 @@ def test_a_report_stands_alone(evaluated):
     assert page.tags["figure"] == 8 == page.tags["input"], "four best and four worst"
     assert page.tags["img"] == 3 * 8 and page.tags["svg"] == 1 and page.tags["table"] >= 2
     assert "prefers-color-scheme: dark" in html and len(html) < 5e6
+
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no browser")
+def test_a_report_works_in_a_browser(evaluated, tmp_path):
+    """Its sliders begin at the answer: the picture of it lies over what is visible, the truth does not yet."""
+    assert cli.main(["report", str(evaluated), "--out", str(tmp_path / "page.html")]) == 0
+    options = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    command = [BROWSER, *options, "--dump-dom", (tmp_path / "page.html").as_uri()]
+    html = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
+    assert html.count("opacity: 1") == 8 == html.count("opacity: 0;") - html.count("opacity: 0; }")
 
 
 def test_a_report_without_masks_says_so(evaluated, tmp_path):
