@@ -113,7 +113,7 @@ def with_depth(
         # What is seen there lies beyond anything of this object: it is free.
         hidden &= ~(seen > np.maximum(surface, high) + max(thickness, room))
     kept = (sure if sure.any() else mine) | hidden
-    return _obstacle(grid, kept, z, mine, camera, amodal, (low, low, high), thickness, True)
+    return _obstacle(grid.rays(camera), kept, z, mine, camera, amodal, (low, low, high), thickness, True)
 
 
 def on_ground(
@@ -155,10 +155,11 @@ def on_ground(
         near = 0.0  # cut by the lower edge, and nothing was estimated below it
     foot = camera.rays(np.array([u]), np.array([v]))[0] * distance
     grid = _Grid.over(amodal, _stride(amodal, camera, distance, spacing))
-    facing = grid.rays(camera) @ ground.forward
+    rays = grid.rays(camera)
+    facing = rays @ ground.forward
     z = float(ground.forward @ foot) / np.maximum(facing, 1e-6)
     bounds = (distance, near, max(distance, far))
-    return _obstacle(grid, grid.bits(amodal), z, grid.bits(visible), camera, amodal, bounds, thickness, False)
+    return _obstacle(rays, grid.bits(amodal), z, grid.bits(visible), camera, amodal, bounds, thickness, False)
 
 
 def body(obstacle: Obstacle, thickness: float, spacing: float) -> np.ndarray:
@@ -275,7 +276,7 @@ def _over_foot(amodal: MaskRegion, hiding: Sequence[MaskRegion]) -> MaskRegion |
 
 
 def _obstacle(
-    grid: _Grid,
+    rays: np.ndarray,
     kept: np.ndarray,
     z: np.ndarray,
     visible: np.ndarray,
@@ -288,8 +289,7 @@ def _obstacle(
     rows, columns = np.nonzero(kept)
     if not len(rows):
         raise Unplaced("no pixel of it has a place")
-    u, v = grid.pixels()
-    points = camera.rays(u[columns], v[rows]) * z[rows, columns][:, None]
+    points = rays[rows, columns] * z[rows, columns][:, None]
     low, high = points.min(0), points.max(0)
     size = np.maximum(high - low, [0, 0, thickness])
     centre = (low + high) / 2

@@ -75,7 +75,8 @@ def _planes(rows: np.ndarray, columns: np.ndarray, inverse: np.ndarray, within: 
 
 def _through(p: np.ndarray, q: np.ndarray, r: np.ndarray) -> np.ndarray:
     """Coefficients (m, 3) of the planes through three points each, (n, 3); slim triangles are left out."""
-    normal = np.cross(q - p, r - p)
+    (ax, ay, az), (bx, by, bz) = (q - p).T, (r - p).T
+    normal = np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=1)
     wide = np.abs(normal[:, 2]) > 4  # twice the triangle's area, pixels
     slopes = -normal[wide, :2] / normal[wide, 2:]
     return np.column_stack([slopes, p[wide, 2] - (slopes * p[wide, :2]).sum(1)])
