@@ -29,6 +29,9 @@ PACKAGES: dict[str, tuple[list[str], dict[str, str]]] = {
             "ObjectHypothesisWithPose": "ObjectHypothesis hypothesis\ngeometry_msgs/PoseWithCovariance pose",
             "Detection2D": "std_msgs/Header header\nObjectHypothesisWithPose[] results\nBoundingBox2D bbox\nstring id",
             "Detection2DArray": "std_msgs/Header header\nDetection2D[] detections",
+            "BoundingBox3D": "geometry_msgs/Pose center\ngeometry_msgs/Vector3 size",
+            "Detection3D": "std_msgs/Header header\nObjectHypothesisWithPose[] results\nBoundingBox3D bbox\nstring id",
+            "Detection3DArray": "std_msgs/Header header\nDetection3D[] detections",
         },
     ),
     "yolo_msgs": (

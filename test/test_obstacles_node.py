@@ -14,6 +14,7 @@ import pytest
 
 rclpy = pytest.importorskip("rclpy")
 
+import foreign_messages  # noqa: E402
 from lifecycle_msgs.msg import Transition  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
@@ -27,6 +28,7 @@ from amodal_ros.node.obstacles.node import ObstacleNode  # noqa: E402
 from amodal_ros.node.obstacles.outgoing import POINT  # noqa: E402
 from amodal_ros.node.outgoing import mask_message  # noqa: E402
 from amodal_ros.scene import MaskRegion  # noqa: E402
+from amodal_ros.space import Rigid  # noqa: E402
 
 SECOND = 1_000_000_000
 WIDTH, HEIGHT, FOCAL = 320, 160, 200.0
@@ -311,6 +313,43 @@ def test_every_array_of_a_drive_at_10_hz_is_answered():
             peer.instances.publish(instances(k * 10**8, *(instance(i, x=14 * i) for i in range(1, 21))))
             time.sleep(0.1)
         peer.wait(lambda: node.intake.counts()["instances"].used == 30, "all are answered")
+
+
+# --- vision_msgs, built by rosidl with the real names and fields -----------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def vision_msgs():
+    foreign_messages.use(foreign_messages.build())
+    import vision_msgs.msg
+
+    return vision_msgs.msg
+
+
+def test_boxes_stand_on_the_ground_with_the_axes_of_a_body(vision_msgs):
+    with running(class_thickness=["car=1.8"]) as (_, peer):
+        boxes: list = []
+        topic = "/amodal_obstacles/detections_3d"
+        peer.create_subscription(vision_msgs.Detection3DArray, topic, peer._keep(boxes), 5)
+        peer.wait(lambda: peer.under_test.count_subscribers(topic), "the node knows of the subscriber")
+        peer.wait(lambda: boxes or not peer.ask((len(peer.clouds) + 1) * SECOND, two(peer)).size, "boxes")
+        header, (first, second) = boxes[0].header, boxes[0].detections
+        assert header.frame_id == "camera_optical" and (first.id, second.id) == ("7", "track-a")
+        (result,) = first.results
+        assert result.hypothesis.class_id == "car" and result.hypothesis.score == pytest.approx(0.8)  # expected IoU
+        assert second.results[0].hypothesis.score == pytest.approx(0.9)  # the detector's
+        size, centre, turned = first.bbox.size, first.bbox.center.position, first.bbox.center.orientation
+        assert (size.x, size.y, size.z) == pytest.approx((1.8, 1.0, 2.0), abs=0.2)  # 20 and 40 pixels at 10 m
+        assert centre.z == pytest.approx(10.9, abs=0.2) and centre.y == pytest.approx(0.5, abs=0.15)
+        q = (turned.x, turned.y, turned.z, turned.w)
+        forward, up = Rigid.of_quaternion(*q, (0.0, 0.0, 0.0)).rotation[:, [0, 2]].T
+        np.testing.assert_allclose((forward, up), ((0, 0, 1), (0, -1, 0)), atol=1e-6)
+        assert result.pose.covariance[14] > 1 > result.pose.covariance[0] == 0  # 10 m, or 30 by what is seen
+
+
+def two(peer: ObstaclePeer) -> AmodalInstanceArray:
+    tracked = instance(8, x=50, score=0.9, track_id="track-a")
+    return instances((len(peer.clouds) + 1) * SECOND, instance(7, score=float("nan")), tracked)
 
 
 # --- TF: tf2_ros comes with ROS packages only, so its interface is stood in for -----------------------------------
