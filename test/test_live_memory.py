@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from live_scenes import HEIGHT, WIDTH, Oracle, Thing, film, passing, standing
@@ -43,6 +45,24 @@ def test_what_is_remembered_is_worth_less_with_time_and_with_another_size():
     assert before - old.value(SECOND) == pytest.approx(0.05, abs=0.03)
     fresh = shape(worth=0.85, stamp=now)
     assert track(shape(), fresh, stamp=now).best() is fresh
+
+
+@pytest.mark.parametrize(("worth", "heard"), [(0.90, True), (0.89, True), (0.85, False)])
+def test_a_completion_is_shown_unless_a_view_is_known_better_by_more_than_a_little(worth, heard):
+    view, completion = shape(0.9, source=Source.GEOMETRIC), shape(worth)
+    assert (track(view, completion).best() is completion) == heard
+
+
+def test_a_completion_is_worth_no_less_than_the_hull_that_the_judge_could_have_chosen():
+    known = Tracks()
+    frame, _ = passing()[0]
+    known.observe(frame)
+    i = next(i for i in range(len(frame.things)) if not frame.unoccluded(i))
+    request = known.request(frame.things[i].id)
+    geometric = frame.geometric(i)
+    known.settle(request, dataclasses.replace(geometric, source=Source.INFERRED, expected_iou=0.1))
+    best = known.get(frame.things[i].id).best()
+    assert best.source is Source.INFERRED and best.worth == geometric.expected_iou
 
 
 def test_the_newest_shape_stays_and_the_least_worth_of_the_others_goes():
