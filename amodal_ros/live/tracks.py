@@ -290,7 +290,7 @@ class Tracks:
         amodal = completion.amodal
         known = not math.isnan(completion.expected_iou)
         # The bounded hull was among what the judge chose from (`completion.judge`), so the answer is worth no less. The
-        # two figures come from two regressions: compared alone they silenced the model on real drives.
+        # two figures come from two regressions and do not compare to a hundredth.
         worth = max(completion.expected_iou, request.geometric) if known else request.worth
         shape = Shape(request.stamp, completion.source, amodal, worth, pose=request.pose)
         shape.agreement, shape.estimates_outside = completion.agreement, completion.estimates_outside
