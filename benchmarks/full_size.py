@@ -1,6 +1,8 @@
 """Full-size architectures with random weights: parameters, memory, and some denoising steps at the native latent size.
 
-Denoising alone, without autoencoder and segmenter, so that it ends on a CPU: ``python -m benchmarks.full_size sdxl``.
+Denoising alone, without autoencoder and segmenter, so that it ends on a CPU.
+
+    PYTHONPATH=. ./env python -m benchmarks.full_size sdxl
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Where objects are, told from what is seen of them, from the bounded hull, and from the shipped model.
 
-    python -m benchmarks.obstacles streets [--scenes 40]
-    python -m benchmarks.obstacles kitti ../shared/data/kitti_drive
-    python -m benchmarks.obstacles time
+    PYTHONPATH=. ./env python -m benchmarks.obstacles streets [--scenes 40]
+    PYTHONPATH=. ./env python -m benchmarks.obstacles kitti DRIVE
+    PYTHONPATH=. ./env python -m benchmarks.obstacles time
 
 streets: frozen test scenes, whose objects are known in 3D. kitti: a drive with 3D boxes. Both are about
 labelled objects whose foot is hidden, at least `HIDDEN` rows of it. time: 20 objects at 1242x375.
