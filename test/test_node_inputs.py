@@ -200,7 +200,7 @@ def snapshot(**changes) -> Snapshot:
     source = SimpleNamespace(topic="/x", remedy=lambda: "do this", why_silent=lambda: "because")
     now, before = Count(received=110, used=110), Count(received=100, used=100)
     fine: dict = {name: {} for name in Snapshot.__dataclass_fields__}
-    fine |= {"state": "active", "unpaired": 0.0, "silence": {"image": 0.1, "instance_mask": 0.1}}
+    fine |= {"main": "image", "state": "active", "unpaired": 0.0, "silence": {"image": 0.1, "instance_mask": 0.1}}
     fine |= {"inputs": {"image": source, "instance_mask": source}, "newest": {"image": 5, "instance_mask": 5}}
     counts = {topic: replace(now, **changes.get(topic, {})) for topic in ("image", "instance_mask")}
     fine |= {"counts": counts, "before": dict.fromkeys(counts, before)}
