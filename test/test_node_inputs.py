@@ -189,6 +189,8 @@ def test_silence_is_explained(capfd):
 
 
 def test_a_publisher_that_is_not_heard_may_have_no_transport_in_common(monkeypatch):
+    for name in CHOSEN:
+        monkeypatch.delenv(name, raising=False)
     with graph() as (_, peer):
         monkeypatch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
         hint = "it has a publisher, but nothing arrives. This node has its transports from UDPv4"

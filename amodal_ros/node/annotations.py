@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
-import numpy as np
 from builtin_interfaces.msg import Time
 
-from amodal_ros.scene import Answer, MaskRegion
-from amodal_ros.scene.overlay import colour_of, label
+from amodal_ros.scene import Answer
+from amodal_ros.scene.overlay import colour_of, label, outlines
 
 #: Opacity of what is filled, lines in pixels, size of words.
 FILLED, SEEN, WHOLE, FONT = 0.3, 1.0, 2.0, 12.0
@@ -36,7 +34,7 @@ def image_annotations(messages: Any, stamp: Time, answers: Sequence[Answer]) -> 
             (done.visible, SEEN, messages.Color()),
             (done.amodal - done.visible, WHOLE, filled),
         ):
-            for points in _outlines(mask):
+            for points in outlines(mask):
                 array.points.append(
                     messages.PointsAnnotation(
                         timestamp=stamp,
@@ -58,12 +56,3 @@ def image_annotations(messages: Any, stamp: Time, answers: Sequence[Answer]) -> 
             )
         )
     return array
-
-
-def _outlines(mask: MaskRegion) -> list[np.ndarray]:
-    """Outer borders of a mask, float (n, 2) each, in pixels from the image's upper left corner."""
-    if not mask.area:
-        return []
-    bits = np.ascontiguousarray(mask.bits).view(np.uint8)
-    found, _ = cv2.findContours(bits, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_TC89_L1, offset=(mask.x, mask.y))
-    return [contour[:, 0] + 0.5 for contour in found]

@@ -68,6 +68,7 @@ class BaseNode(LifecycleNodeMixin, Node, Generic[Chosen]):
         self.add_on_set_parameters_callback(self._on_parameters)
         self.add_post_set_parameters_callback(self._after_parameters)
         self._log = Throttled(self.get_logger())
+        self._topics = topics
         self.intake = Intake(topics, self._on_drop)  #: what came in and what became of it
         self._timings = Timings()
         self._ending = threading.Event()
@@ -305,6 +306,8 @@ class BaseNode(LifecycleNodeMixin, Node, Generic[Chosen]):
 
     def _after_parameters(self, changes: list[Parameter]) -> None:
         self._chosen = self._changed(changes, active=False)
+        if self._worker is not None:
+            self._worker.parameters = self._chosen
 
     def _changed(self, changes: list[Parameter], active: bool) -> Chosen:
         options = options_of(self._chosen)
@@ -330,6 +333,41 @@ class BaseNode(LifecycleNodeMixin, Node, Generic[Chosen]):
         now = Counter({name: count for name, (count, _) in failures.items()})
         fresh, self._told = now - self._told, now
         return {name: (fresh[name], text) for name, (_, text) in failures.items()}
+
+    def traffic(
+        self,
+        counts: dict[str, Count],
+        since: float,
+        before: dict[str, Count],
+        failures: Mapping[str, tuple[int, str]] | None = None,
+    ) -> dict[str, Any]:
+        """What every node's report holds, by the names of `diagnostics.Traffic`, from `report`'s arguments.
+
+        Args:
+            failures: from `fresh_failures`, if `report` has asked for them: they are fresh only once.
+        """
+        worker, now = self._worker, time.monotonic()
+        stamp = worker.answered_stamp if worker else None
+        fresh = (self.fresh_failures({}) if failures is None else failures).values()
+        return {
+            "main": self._topics[0],
+            "state": self.state,
+            "counts": counts,
+            "before": before,
+            "seconds": max(now - since, 1e-3),
+            "silence": self.intake.silence(),
+            "newest": self.intake.newest(),
+            "unpaired": now - self.intake.last_pair,
+            "topics": {topic: self.resolve_topic_name(topic) for topic in self._topics},
+            "inputs": dict(self._inputs),
+            "time_jumps": worker.time_jumps if worker else 0,
+            "objects": worker.objects if worker else {},
+            "staleness": (self.get_clock().now().nanoseconds - stamp) / 1e9 if stamp is not None else None,
+            "timings": self._timings.percentiles(),
+            "busy": worker.busy() if worker else 0.0,
+            "crashes": sum(count for count, _ in fresh),
+            "last_crash": next((text for count, text in fresh if count), ""),
+        }
 
     def _on_drop(self, topic: str, reason: str, text: str) -> None:
         if text:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 
 from amodal_ros.msg import AmodalInstanceArray
@@ -121,12 +119,7 @@ class AmodalNode(BaseNode[Parameters]):
             with self._timings.measure("annotations"):
                 self.publish("~/annotations", image_annotations(self._foxglove, image.header.stamp, answers))
 
-    # --- parameters and telling -----------------------------------------------------------------------------
-
-    def _after_parameters(self, changes: list[Parameter]) -> None:
-        super()._after_parameters(changes)
-        if self._worker is not None:
-            self._worker.parameters = self._chosen
+    # --- telling --------------------------------------------------------------------------------------------
 
     def report(
         self, counts: dict[str, Count], since: float, before: dict[str, Count]
@@ -137,9 +130,7 @@ class AmodalNode(BaseNode[Parameters]):
         return statuses(self.get_fully_qualified_name(), snapshot, complaints), complaints
 
     def _snapshot(self, counts: dict[str, Count], since: float, before: dict[str, Count]) -> Snapshot:
-        worker, loaded = self._worker, self._loaded
-        stamp = worker.answered_stamp if worker else None
-        now = time.monotonic()
+        loaded = self._loaded
         figures = loaded.answerer.diagnostics() if loaded else {}
         last_error = str(figures.get("last_error", ""))
         fresh = self.fresh_failures(
@@ -150,26 +141,11 @@ class AmodalNode(BaseNode[Parameters]):
         )
         failures, _ = fresh.pop("completions")
         return Snapshot(
-            state=self.state,
-            counts=counts,
-            before=before,
-            seconds=max(now - since, 1e-3),
-            silence=self.intake.silence(),
-            newest=self.intake.newest(),
-            unpaired=now - self.intake.last_pair,
-            topics={topic: self.resolve_topic_name(topic) for topic in TOPICS},
-            inputs=dict(self._inputs),
-            time_jumps=worker.time_jumps if worker else 0,
-            objects=worker.objects if worker else {},
-            staleness=(self.get_clock().now().nanoseconds - stamp) / 1e9 if stamp is not None else None,
-            timings=self._timings.percentiles(),
+            **self.traffic(counts, since, before, fresh),
             model=loaded.answerer.name if loaded else self._chosen.model,
             device=loaded.device if loaded else "none",
             memory=loaded.memory() if loaded else 0,
             answerer=figures,
-            busy=worker.busy() if worker else 0.0,
             allowed=0.0 if self._chosen.live else self._chosen.frame_budget,
-            crashes=sum(count for count, _ in fresh.values()),
             failures=failures,
-            last_crash=next((text for count, text in fresh.values() if count), ""),
         )

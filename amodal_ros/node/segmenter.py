@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from array import array
 from collections.abc import Mapping
 from typing import Any
@@ -83,28 +82,7 @@ class SegmenterNode(BaseNode[SegmenterParameters]):
         self, counts: dict[str, Count], since: float, before: dict[str, Count]
     ) -> tuple[list[DiagnosticStatus], Mapping[str, str]]:
         """Two statuses: inputs and labels."""
-        worker, now = self._worker, time.monotonic()
-        stamp = worker.answered_stamp if worker else None
-        fresh = self.fresh_failures({})
-        traffic = Traffic(
-            main=TOPICS[0],
-            state=self.state,
-            counts=counts,
-            before=before,
-            seconds=max(now - since, 1e-3),
-            silence=self.intake.silence(),
-            newest=self.intake.newest(),
-            unpaired=now - self.intake.last_pair,
-            topics={topic: self.resolve_topic_name(topic) for topic in TOPICS},
-            inputs=dict(self._inputs),
-            time_jumps=worker.time_jumps if worker else 0,
-            staleness=(self.get_clock().now().nanoseconds - stamp) / 1e9 if stamp is not None else None,
-            timings=self._timings.percentiles(),
-            busy=worker.busy() if worker else 0.0,
-            crashes=sum(count for count, _ in fresh.values()),
-            last_crash=next((text for count, text in fresh.values() if count), ""),
-            objects={"seen": worker.objects} if worker else {},
-        )
+        traffic = Traffic(**self.traffic(counts, since, before))
         complaints, name = traffic_complaints(traffic), self.get_fully_qualified_name()
         return [
             inputs_status(name, traffic, complaints),

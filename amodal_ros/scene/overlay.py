@@ -158,6 +158,15 @@ def label(answer: Answer, names: Mapping[int, str] | None = None) -> str:
     return " ".join(words)
 
 
+def outlines(mask: MaskRegion) -> list[np.ndarray]:
+    """Outer borders of a mask, simplified: float (n, 2) each, in pixels from the image's upper left corner."""
+    if not mask.area:
+        return []
+    bits = np.ascontiguousarray(mask.bits).view(np.uint8)
+    found, _ = cv2.findContours(bits, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_TC89_L1, offset=(mask.x, mask.y))
+    return [contour[:, 0] + 0.5 for contour in found]
+
+
 def _free_row(x: int, y: int, w: int, h: int, height: int, taken: list[tuple[int, int, int, int]]) -> int:
     """The nearest row above y, or else below, where the label covers no other; y itself if there is none."""
     for row in (*range(y, -1, -2), *range(y, height - h, 2)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -31,7 +32,6 @@ class SegmentingServer(Server):
         note: Note,
     ) -> None:
         super().__init__(intake, timings, lambda: 0.0, note)
-        self.objects = 0  #: in the latest label map
         self._labeller, self._publish = labeller, publish
 
     def answer(self, pair: Pair) -> bool:
@@ -46,5 +46,5 @@ class SegmentingServer(Server):
             return False
         with self.timings.measure("publish"):
             self._publish(pair.messages["image"], labels)
-        self.objects = len(np.unique(labels[labels > 0]))
+        self.objects = Counter(seen=len(np.unique(labels[labels > 0])))
         return True

@@ -49,7 +49,6 @@ class Surveyor(Server):
     ) -> None:
         super().__init__(intake, timings, lambda: self.parameters.catch_up, note)
         self.camera_info: Any = None
-        self.objects: Counter[str] = Counter()  #: the latest array's objects, by what they were placed by
         self.unplaced: Counter[str] = Counter()  #: objects without a place since activation, by reason
         self.depth_unused: Counter[str] = Counter()  #: depth images since activation, by reason
         self.parameters = parameters

@@ -5,8 +5,9 @@ from __future__ import annotations
 import statistics
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
+from typing import Any
 
 from amodal_ros.stream.images import BadInput
 from amodal_ros.stream.intake import Intake
@@ -27,11 +28,17 @@ class Server(threading.Thread):
     Args:
         catch_up: seconds, as in `Intake.take`; asked before each frame.
         note: called with (subject, line) about something unusual that is no drop.
+
+    Attributes:
+        parameters: the node's, which may change at any time; for servers that go by them.
     """
+
+    parameters: Any
 
     def __init__(self, intake: Intake, timings: Timings, catch_up: Callable[[], float], note: Note) -> None:
         super().__init__(name="amodal-worker", daemon=True)
         self.answered_stamp: int | None = None  #: the latest answered image's stamp, nanoseconds
+        self.objects: Counter[str] = Counter()  #: the latest answer's objects, by what they rest on
         self.time_jumps = 0
         self.crashes = 0  #: how often the loop has ended unexpectedly, and begun again
         self.last_crash = ""

@@ -43,7 +43,6 @@ class Worker(Server):
         note: Note,
     ) -> None:
         super().__init__(intake, timings, lambda: self.parameters.catch_up, note)
-        self.objects: Counter[str] = Counter()  #: the latest answered frame's objects by source
         self.parameters = parameters
         self._loaded: Loaded | None = loaded
         self._frames = Frames(partial(intake.flaw, "instance_mask"))

@@ -15,7 +15,7 @@ import rerun.blueprint as rrb
 
 from amodal_ros.lab.view.moments import Case, Cloud, Moment, cut_out
 from amodal_ros.scene import MaskRegion, Source
-from amodal_ros.scene.overlay import WORDS, colour_of, label
+from amodal_ros.scene.overlay import WORDS, colour_of, label, outlines
 
 #: Colours of points in the plots, by source.
 SOURCES = {
@@ -258,12 +258,8 @@ def _layer(masks: Sequence[tuple[MaskRegion, int, float]], shape: tuple[int, int
 
 
 def _contours(mask: MaskRegion) -> list[np.ndarray]:
-    """Closed outlines, float (n, 2) each."""
-    if not mask.area:
-        return []
-    bits = np.ascontiguousarray(mask.bits).view(np.uint8)
-    found, _ = cv2.findContours(bits, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_TC89_L1, offset=(mask.x, mask.y))
-    return [np.concatenate([c, c[:1]])[:, 0].astype(np.float32) + 0.5 for c in found]
+    """Closed outlines, float32 (n, 2) each."""
+    return [np.concatenate([line, line[:1]]).astype(np.float32) for line in outlines(mask)]
 
 
 def _encoded(

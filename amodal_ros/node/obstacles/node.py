@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, PointCloud2
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
@@ -137,43 +136,22 @@ class ObstacleNode(BaseNode[ObstacleParameters]):
             size = self._chosen.voxel_size or SPACING
             self.publish("~/markers", markers_message(self._header(array), obstacles, to_target, size))
 
-    # --- parameters and telling -----------------------------------------------------------------------------
-
-    def _after_parameters(self, changes: list[Parameter]) -> None:
-        super()._after_parameters(changes)
-        if self._worker is not None:
-            self._worker.parameters = self._chosen
+    # --- telling --------------------------------------------------------------------------------------------
 
     def report(
         self, counts: dict[str, Count], since: float, before: dict[str, Count]
     ) -> tuple[list[DiagnosticStatus], Mapping[str, str]]:
         """Two statuses: inputs and obstacles."""
-        worker, now = self._worker, time.monotonic()
-        stamp = worker.answered_stamp if worker else None
-        fresh = self.fresh_failures({})
+        common = self.traffic(counts, since, before)
         received, self._camera_before = self._camera_before, self._camera_count.received
-        seen = {CAMERA: now - self._camera_seen} if CAMERA in self._inputs else {}
-        traffic = Traffic(
-            main=TOPICS[0],
-            state=self.state,
-            counts={**counts, CAMERA: Count(self._camera_count.received, self._camera_count.used)},
-            before={**before, CAMERA: Count(received, received)},
-            seconds=max(now - since, 1e-3),
-            silence=self.intake.silence() | seen,
-            newest=self.intake.newest(),
-            unpaired=now - self.intake.last_pair,
-            topics={topic: self.resolve_topic_name(topic) for topic in (*TOPICS, CAMERA)},
-            inputs=dict(self._inputs),
-            time_jumps=worker.time_jumps if worker else 0,
-            staleness=(self.get_clock().now().nanoseconds - stamp) / 1e9 if stamp is not None else None,
-            timings=self._timings.percentiles(),
-            busy=worker.busy() if worker else 0.0,
-            crashes=sum(count for count, _ in fresh.values()),
-            last_crash=next((text for count, text in fresh.values() if count), ""),
-            objects=worker.objects if worker else {},
-        )
+        if CAMERA in self._inputs:
+            common["silence"][CAMERA] = time.monotonic() - self._camera_seen
+        common["counts"] = {**counts, CAMERA: Count(self._camera_count.received, self._camera_count.used)}
+        common["before"] = {**before, CAMERA: Count(received, received)}
+        common["topics"][CAMERA] = self.resolve_topic_name(CAMERA)
+        traffic = Traffic(**common)
         complaints, name = traffic_complaints(traffic), self.get_fully_qualified_name()
-        figures, trouble = self._missed(worker)
+        figures, trouble = self._missed(self._worker)
         return [
             inputs_status(name, traffic, complaints),
             answers_status(f"{name}: obstacles", traffic, "arrays", figures, trouble),
