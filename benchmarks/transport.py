@@ -27,7 +27,7 @@ from amodal_ros.node.fastdds import CHOSEN, large_images
 
 sys.path.append(str(Path(__file__).resolve().parent))  # ./env keeps a script's own folder off the path
 
-from fault_table.robot import START, default_environment
+from fault_table.robot import START, default_environment, own_domain
 from fault_table.table import machine
 
 CAMERA = Path(__file__).with_name("fault_table") / "camera.py"
@@ -115,10 +115,10 @@ def main() -> None:
         os.environ.pop(name, None)
     room = Path("/proc/sys/net/core/rmem_max").read_text().strip()
     print(f"{machine()}, net.core.rmem_max {room}")
-    domains = itertools.count(100 + os.getpid() % 80)
+    domain, _lock = own_domain()
     for stream in STREAMS:
         if args.only in str(stream):
-            (plain, late), (ours, ours_late) = (received(stream, next(domains), profile) for profile in (False, True))
+            (plain, late), (ours, ours_late) = (received(stream, domain, profile) for profile in (False, True))
             print(f"{stream}: {plain} of {stream.count} ({late:.2f} s late), {ours} ({ours_late:.2f} s)", flush=True)
 
 

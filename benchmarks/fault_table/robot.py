@@ -6,6 +6,7 @@ domain is chosen, so that a robot does not hear its neighbours.
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import re
@@ -19,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import rclpy
@@ -41,8 +42,22 @@ SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND  #: stamp of a row's first frame
 WARM_UP = START - 20 * SECOND  #: stamps of the frames that are sent until one is answered
 CAMERA = Path(__file__).with_name("camera.py")
-#: Another run on this machine begins elsewhere: in one domain they would be each other's cameras.
-_domains = itertools.islice(itertools.cycle(range(200, 231)), os.getpid() % 31, None)
+_domains = itertools.cycle(range(200, 231))
+
+
+def own_domain() -> tuple[int, IO[str]]:
+    """A DDS domain of which no other run on this machine is a part, and the lock that says so until it is closed.
+
+    In one domain the runs would be each other's cameras.
+    """
+    for domain in _domains:
+        lock = (Path(tempfile.gettempdir()) / f"amodal_ros_domain_{domain}.lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return domain, lock
+        except BlockingIOError:
+            lock.close()
+    raise AssertionError("a cycle has no end")
 
 
 def default_environment(domain: int) -> dict[str, str]:
@@ -128,7 +143,7 @@ class Robot:
     """
 
     def __init__(self, name: str = "/amodal_node", reliable: bool = True) -> None:
-        self.domain = next(_domains)
+        self.domain, self._lock = own_domain()
         self.env = default_environment(self.domain)
         self.name = name
         self.answers: list[tuple[float, AmodalInstanceArray]] = []
@@ -163,6 +178,7 @@ class Robot:
         self._thread.join(DEADLINE)
         self.node.destroy_node()
         self._context.try_shutdown()
+        self._lock.close()
 
     # --- what is under test ---------------------------------------------------------------------------------
 
