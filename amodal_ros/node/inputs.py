@@ -103,7 +103,10 @@ class Input:
         self._fit, self._overridden = where[0], False
         self._subscription: Subscription | None = None
         self._open = True
-        self._subscribe(self._best())
+        found = self._best()
+        self._subscribe(found or where[0])
+        if found is not None:
+            self._tell()
 
     @property
     def topic(self) -> str:
@@ -117,11 +120,11 @@ class Input:
                 return
             if self._delivers_since is not None and time.monotonic() - self._delivers_since > OVERLAP:
                 self._drop_leaving()
-            best = self._best()
+            best = self._best() or self._fit
             if best != self._fit or self._subscription is None:
                 self._leave(at_once=self._fit.topic == best.topic and self._fit.kind != best.kind)
                 self._subscribe(best)
-                self._node.get_logger().info(f"listening to {self._fit}, as it is published")
+                self._tell()
 
     def close(self) -> None:
         """Subscribe no more."""
@@ -174,8 +177,11 @@ class Input:
 
     # --- under the lock -------------------------------------------------------------------------------------
 
-    def _best(self) -> Fit:
-        """The first place where somebody publishes, as it is published there; if nobody does, as before."""
+    def _tell(self) -> None:
+        self._node.get_logger().info(f"listening to {self._fit}, as it is published")
+
+    def _best(self) -> Fit | None:
+        """The first place where somebody publishes, as it is published there; None if nobody does."""
         for place in self._where:
             kind = type_name(place.kind)
             offers = [o.qos_profile for o in self._offers(place.topic) if o.topic_type == kind]
@@ -185,7 +191,7 @@ class Input:
                 if self._overridden and place.topic == self._fit.topic:
                     reliable = self._fit.reliable
                 return replace(place, reliable=reliable, kept=kept)
-        return self._fit
+        return None
 
     def _offers(self, topic: str) -> list[TopicEndpointInfo]:
         return self._node.get_publishers_info_by_topic(topic)
