@@ -47,7 +47,7 @@ test-ros: build
 	  test/test_node_process.py test/test_node_streams.py test/test_bags_play.py
 
 demo: build
-	cd $(BUILD) && $(THREADS) ../env python -m amodal_ros.lab.bags.demo --out $(CURDIR)/demo
+	cd $(BUILD) && $(THREADS) ../env amodal demo --out $(CURDIR)/demo
 
 # The documentation as a site, in build/site.
 docs:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from amodal_ros import __version__
 from amodal_ros.commands.parser import Parser
+from amodal_ros.errors import remedy
 
 #: command -> (module with ``EXAMPLES``, ``add_arguments(parser)`` and ``run(args) -> int``; what ``--help`` says of it)
 COMMANDS = {
@@ -15,17 +16,16 @@ COMMANDS = {
     "evaluate": ("amodal_ros.lab.evaluation.cli", "measure a model on streets, a folder or a data set"),
     "tables": ("amodal_ros.lab.evaluation.tables_cli", "tables and figures from evaluation runs"),
     "datasets": ("amodal_ros.lab.datasets.cli", "check a data set on disk"),
+    "demo": (
+        "amodal_ros.lab.bags.demo",
+        "a bag through the node, its answers judged and drawn (needs ROS 2)",
+    ),
     "bag": ("amodal_ros.lab.bags.cli", "make, play and score rosbags"),
     "view": ("amodal_ros.lab.view.cli", "look at answers in Rerun: of a bag, an image or an evaluation"),
     "report": ("amodal_ros.lab.view.report", "an evaluation or a demo as one page of HTML"),
     "lifecycle": ("amodal_ros.node.cli", "state and transitions of a running node, as ros2 lifecycle (needs ROS 2)"),
     "models": ("amodal_ros.commands.models", "list, check, download and export models"),
     "bench": ("amodal_ros.lab.bench.cli", "seconds per object and peak memory of a model"),
-}
-#: What a light installation lacks -> the extra that brings it.
-EXTRAS = {
-    **dict.fromkeys(("torch", "diffusers", "transformers", "accelerate", "safetensors"), "models"),
-    "rerun": "view",
 }
 
 
@@ -42,11 +42,12 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"amodal {args.command}: {error}", file=sys.stderr)
         return 1
-    except ModuleNotFoundError as error:
-        extra = EXTRAS.get((error.name or "").partition(".")[0])
-        if extra is None:
+    except ImportError as error:
+        advice = remedy(error)
+        if advice is None:
             raise
-        print(f"amodal {args.command}: needs {error.name}: pip install 'amodal_ros[{extra}]'", file=sys.stderr)
+        without = "; --model geometric does without" if args.command in ("complete", "evaluate") else ""
+        print(f"amodal {args.command}: {advice}{without}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -58,7 +59,7 @@ def parser_for(argv: Sequence[str]) -> Parser:
     parser = Parser(prog="amodal", description="Amodal masks for tracked objects.")
     parser.add_argument("--version", action="version", version=f"amodal_ros {__version__}")
     parser.add_examples(
-        "amodal complete street.jpg car.png --context pole.png", "amodal complete --help", "amodal models list"
+        "amodal complete street.jpg car.png --context pole.png", "amodal demo --bag drive", "amodal complete --help"
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (module, line) in COMMANDS.items():

@@ -1,4 +1,4 @@
-"""The completion room's two exceptions."""
+"""What goes wrong: the completion room's two exceptions, and what to do about a module that is not there."""
 
 from __future__ import annotations
 
@@ -17,3 +17,25 @@ class Interrupted(Exception):
     def __init__(self, results: list | None = None) -> None:
         super().__init__("completion interrupted between two denoising steps")
         self.results = results or []
+
+
+#: Modules that a light installation lacks -> the extra that brings them.
+EXTRAS = {
+    **dict.fromkeys(("torch", "diffusers", "transformers", "accelerate", "safetensors", "huggingface_hub"), "models"),
+    "rerun": "view",
+    "segment_anything": "segment-anything",
+    **dict.fromkeys(("torchao", "peft"), "foundation"),
+}
+#: Modules that come with ROS, beside the messages.
+ROS = ("rclpy", "ament_index_python", "tf2_ros", "builtin_interfaces", "rcl_interfaces")
+
+
+def remedy(error: ImportError) -> str | None:
+    """What to do about a module that is missing, for people; None where every installation should have it."""
+    name = (error.name or "").partition(".")[0]
+    if name in EXTRAS:
+        return f"needs {name}: pip install 'amodal_ros[{EXTRAS[name]}]'"
+    if name in ROS or name.endswith("_msgs") or (error.name or "").startswith("amodal_ros.msg"):
+        what = f"needs ROS 2 and the built package ({error})"
+        return f"{what}: source your workspace, or make build and start it by ./env (docs/install.md)"
+    return None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,6 @@ from PIL import Image
 
 import amodal_ros
 from amodal_ros import cli
-from amodal_ros.lab.bags.cli import VERBS
 from amodal_ros.scene import Source
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,23 +43,25 @@ def complete(*words: str) -> dict[str, dict]:
     return {row["id"]: row for row in json.loads(Path("out/completions.json").read_text())["objects"]}
 
 
+def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """A command's parser, and those of its verbs, and of theirs."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for verb in action.choices.values():
+                yield from parsers(verb)
+
+
 @pytest.mark.parametrize("command", cli.COMMANDS)
-def test_help_ends_with_examples_that_can_be_typed(command, capsys):
-    parser = cli.parser_for([command])
-    with pytest.raises(SystemExit):
-        parser.parse_args([command, "--help"])
-    examples = re.findall(rf"^  amodal {command}\b(.*)$", capsys.readouterr().out, re.MULTILINE)
-    assert len(examples) >= 2
-    for line in examples:
-        assert parser.parse_args([command, *shlex.split(line)]).command == command
-
-
-def test_examples_of_bag_verbs_can_be_typed():
-    for verb, (_, *examples) in VERBS.items():
-        assert len(examples) >= 2
+def test_every_help_ends_with_examples_that_can_be_typed(command):
+    choices = next(a.choices for a in cli.parser_for([command])._actions if isinstance(a, argparse._SubParsersAction))
+    for parser in parsers(choices[command]):
+        examples = re.findall(r"^  (amodal .*)$", parser.format_help().partition("examples:")[2], re.MULTILINE)
+        assert len(examples) >= 2, parser.prog
         for line in examples:
-            words = shlex.split(line)[1:]
-            assert cli.parser_for(words).parse_args(words).verb == verb
+            assert line.startswith(re.sub(r" [A-Z]+$", "", parser.prog)), f"{parser.prog}: {line}"
+            words = shlex.split(line.partition(" | ")[0])[1:]
+            assert words[-1] == "--help" or cli.parser_for(words).parse_args(words).command == words[0]
 
 
 def test_the_version_is_told(capsys):
@@ -141,10 +144,28 @@ def test_the_readme_runs_as_printed(street):
     assert done.stdout.startswith("INFERRED")
 
 
+#: Only what requirements/runtime.txt brings, with what that brings in turn; and no ROS.
 LIGHT = """
-import sys
-for name in ("torch", "diffusers", "transformers", "accelerate", "safetensors", "rerun", "rclpy", "ament_index_python"):
-    sys.modules[name] = None
+import re, sys
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
+
+def named(line):
+    return re.match(r"[\\w.-]+", line)[0].lower().replace("_", "-")
+
+def brought(names, found):
+    for name in names - found:
+        found.add(name)
+        try:
+            brought({named(r) for r in requires(name) or () if "extra ==" not in r}, found)
+        except PackageNotFoundError:
+            pass
+    return found
+
+with open(sys.argv.pop(1)) as file:
+    light = brought({named(line) for line in file if line[0] not in "#\\n"}, set())
+for module, owners in packages_distributions().items():
+    if module != "amodal_ros" and not light & {owner.lower().replace("_", "-") for owner in owners}:
+        sys.modules[module] = None
 from amodal_ros.cli import main
 sys.exit(main())
 """
@@ -156,13 +177,23 @@ sys.exit(main())
         ("complete street.png car.png --context pole.png --model geometric", 0, "1 object"),
         ("complete street.png car.png --context pole.png", 1, "needs torch: pip install 'amodal_ros[models]'"),
         ("models list", 0, "embedded"),
+        ("models check sdxl", 1, "needs huggingface_hub: pip install 'amodal_ros[models]'"),
+        ("complete street.png car.png", 1, "--model geometric does without"),
+        ("complete street.png car.png --model geometrik", 1, "expected one of embedded, flux, geometric"),
+        ("evaluate streets --model geometrik", 1, "expected one of embedded, flux, geometric"),
+        ("complete street.png car.png --context pole.png --model geometric --trace", 0, "--trace: nothing to draw"),
+        ("demo", 1, "needs ROS 2 and the built package"),
+        ("bag play drive", 1, "needs ROS 2 and the built package"),
+        ("bag record new", 1, "needs ROS 2 and the built package"),
+        ("lifecycle", 1, "needs ROS 2 and the built package"),
         ("bag make streets drive --seconds 0.1 --size 124 38 --objects 3", 0, "1 frames"),
         ("evaluate streets --model geometric --limit 1", 0, "geometric"),
         ("view out", 1, "needs rerun: pip install 'amodal_ros[view]'"),
     ],
 )
 def test_a_light_installation_does_what_needs_no_model(street, line, code, said):
-    done = subprocess.run([sys.executable, "-c", LIGHT, *line.split()], capture_output=True, text=True)
+    command = [sys.executable, "-c", LIGHT, str(ROOT / "requirements" / "runtime.txt"), *line.split()]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == code and said in done.stdout + done.stderr, done.stderr
 
 
@@ -174,6 +205,6 @@ for name in ("rclpy", "ament_index_python", "sensor_msgs", "builtin_interfaces")
 from amodal_ros.node.main import main
 sys.exit(main())
 """
-    for words, code, said in ((["--help"], 0, "label_divisor:=0"), ([], 1, "needs ROS 2 (rclpy)")):
+    for words, code, said in ((["--help"], 0, "label_divisor:=0"), ([], 1, "needs ROS 2 and the built package")):
         done = subprocess.run([sys.executable, "-c", hide, *words], capture_output=True, text=True, cwd=tmp_path)
         assert done.returncode == code and said in done.stdout + done.stderr

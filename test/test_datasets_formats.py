@@ -501,3 +501,15 @@ def test_folder_masks_must_fit(tmp_path):
     (root / "case/inst_00_amodal.png").unlink()
     with pytest.raises(DatasetError, match=r"object 00.*inst_00_amodal"):
         list(Folder(root))
+
+
+def test_a_folder_without_masks_is_told(tmp_path):
+    """Not as if nobody had been asked for."""
+    root = case_folder(tmp_path)
+    case_folder(tmp_path, "bare")
+    for mask in (root / "bare").glob("inst_*"):
+        mask.unlink()
+    with pytest.raises(DatasetError, match=r"bare: expected inst_XX_modal\.png"):
+        list(Folder(root))
+    skipping = Folder(root, skip_bad=True)
+    assert len(list(skipping)) == 1 and len(skipping.bad) == 1

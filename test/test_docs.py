@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from amodal_ros import cli
-from amodal_ros.lab.bags import demo
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -64,9 +63,3 @@ def test_nothing_is_left_to_fill_in():
     for page in PAGES:
         found = re.search(r"REPOSITORY|SIZE_[A-Z]+|TODO|\.\./shared", page.read_text())
         assert found is None, f"{page.name}: {found}"
-
-
-def test_the_demo_is_called_as_the_docs_say():
-    for page in PAGES:
-        for line in re.findall(r"-m amodal_ros\.lab\.bags\.demo ([^\n`\[]+)", page.read_text()):
-            demo._arguments(shlex.split(line.split("  ")[0].partition(" #")[0]))

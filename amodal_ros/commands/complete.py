@@ -123,6 +123,8 @@ def run(args: argparse.Namespace) -> int:
     found = [_row(k, answers, given, scene.occluders) for k in range(len(answers))]
     write_results(args, image, answers, found)
     print_table(found)
+    if args.trace and not any(done.trace is not None for done in completions):
+        print("--trace: nothing to draw, for no object went through a model", file=sys.stderr)
     loading = "" if args.model == "geometric" else ", loading included"
     count = "1 object" if len(answers) == 1 else f"{len(answers)} objects"
     print(f"{count} in {seconds:.1f} s{loading}; written to {args.out}/")
@@ -136,6 +138,9 @@ def _complete(
 ) -> tuple[Scene, list[Completion]]:
     from tqdm import tqdm
 
+    from amodal_ros.models import load_profile
+
+    load_profile(args.model)  # a name that is none is told before a library that is missing
     from amodal_ros.completion import AmodalPipeline
 
     pipeline = AmodalPipeline.from_pretrained(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from amodal_ros.commands.parser import Parser
 from amodal_ros.errors import ModelError
 from amodal_ros.models import hub
 from amodal_ros.models.profiles import Profile, find_model, is_hub_id, load_profile, locate, shipped_names
@@ -15,9 +16,16 @@ EXAMPLES = (
     "amodal models check embedded",
     "amodal models export sdxl /media/usb/sdxl",
 )
+#: verb -> what its --help ends with.
+VERB_EXAMPLES = {
+    "list": ("amodal models list", "amodal models list | grep -i apache"),
+    "check": ("amodal models check embedded", "amodal models check ./sdxl --segmenter facebook/sam-vit-large"),
+    "download": ("amodal models download sd2", "amodal models download facebook/sam-vit-large"),
+    "export": ("amodal models export sdxl /media/usb/sdxl", "amodal models export ./mine.yaml /media/usb/mine"),
+}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     verbs.add_parser("list", help="profiles, what of them is on this machine, licences")
     check = verbs.add_parser("check", help="is everything there, and does it fit")
@@ -29,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export.add_argument("model", help="profile, folder, profile file or hub id")
     export.add_argument("out", type=Path, help="folder to write; new or empty")
     export.add_argument("--segmenter", help="folder, .pth file or hub id, in place of the model's own")
+    for name, examples in VERB_EXAMPLES.items():
+        verbs.choices[name].add_examples(*examples)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -56,7 +66,7 @@ def _presence(profile: Profile) -> tuple[str, str]:
     for place in profile.places.values():
         try:
             found.append(locate(place, profile.name))
-        except ModelError:
+        except (ModelError, ImportError):  # a light installation has no hub library, and so no cache of its
             continue
     size = sum(_bytes(path) for path in found)
     some = f"{len(found)} of {len(profile.places)} parts"

@@ -22,6 +22,7 @@ import yaml
 
 from amodal_ros import __version__
 from amodal_ros.node.program import AMODAL_NODE, Program
+from amodal_ros.stream.options import one_of
 
 #: Declared when their topic is subscribed to, so nothing is known about them at the start.
 LATER = "qos_overrides."
@@ -94,7 +95,9 @@ def _described(option: dataclasses.Field[Any]) -> str:
         default = str(default).lower()
     elif isinstance(default, tuple):
         default = str([*default])
-    text = textwrap.fill(option.metadata["description"], 88, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    choices = option.metadata["choices"]
+    text = f"{option.metadata['description']} ({one_of(choices)})" if choices else option.metadata["description"]
+    text = textwrap.fill(text, 88, initial_indent=" " * 6, subsequent_indent=" " * 6)
     return f"  {option.name}:={default if default != '' else repr('')}\n{text}"
 
 

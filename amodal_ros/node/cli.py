@@ -26,10 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the state of the node, after the transition if there is one. Returns 1 if that failed."""
-    try:
-        import rclpy
-    except ImportError:
-        raise ValueError("needs ROS 2: source an installation, or run it by ./env") from None
+    import rclpy
+
     rclpy.init()
     try:
         node = rclpy.create_node("amodal_lifecycle", start_parameter_services=False, enable_rosout=False)

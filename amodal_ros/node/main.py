@@ -7,6 +7,7 @@ import os
 import sys
 from contextlib import suppress
 
+from amodal_ros.errors import remedy
 from amodal_ros.node.program import AMODAL_NODE, AMODAL_OBSTACLES, AMODAL_SEGMENTER, Program
 from amodal_ros.node.signals import Watch
 
@@ -41,7 +42,7 @@ def run(program: Program, args: list[str] | None = None) -> int:
         os.environ.update(large_images())  # however the node is started: a camera's images arrive
         from amodal_ros.node import process
     except ImportError as error:
-        print(f"{program.name} needs ROS 2 (rclpy) and the built package: {error}", file=sys.stderr)
+        print(f"{program.name}: {remedy(error) or error}", file=sys.stderr)
         return 1
     return process.run(program, args, watch)
 

@@ -38,7 +38,7 @@ def draw_overlay(
     """The image dimmed, each object's visible part outlined and its hidden part striped, with labels and a legend.
 
     A label reads ``id class occlusion% source``; the percentage is left out where nothing is hidden. The legend
-    explains the words that occur, and says so where nothing is hidden.
+    explains the words that occur, and says so where no hidden part was found.
 
     Args:
         image: RGB uint8 (height, width, 3); it is not changed.
@@ -113,7 +113,7 @@ def _legend(canvas: np.ndarray, answers: Sequence[Answer], note: str) -> int:
     if height < LEGEND_FROM[0] or width < LEGEND_FROM[1]:
         return height
     hides = any((a.completion.amodal - a.completion.visible).clip(height, width).area for a in answers)
-    remark = "striped: hidden" if hides else "nothing is hidden here" if answers else "no labelled object here"
+    remark = "striped: hidden" if hides else "no hidden part found" if answers else "no labelled object here"
     sources = sorted({answer.completion.source for answer in answers})
     entries = [note or remark, *(": ".join(WORDS[source]) for source in sources)]
     lines = [""]

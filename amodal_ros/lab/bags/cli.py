@@ -202,12 +202,9 @@ def _dataset(name: str, root: str, options: list[str], skip_bad: bool) -> Datase
 
 
 def _play(args: argparse.Namespace) -> int:
-    try:
-        from amodal_ros.lab.bags.play import play
-        from amodal_ros.node.fastdds import large_images
-    except ImportError as error:
-        print(f"amodal bag play needs ROS 2 (rclpy): {error}", file=sys.stderr)
-        return 1
+    from amodal_ros.lab.bags.play import play
+    from amodal_ros.node.fastdds import large_images
+
     os.environ.update(large_images())
     played = play(args.bag, args.rate, args.loop, args.clock, args.topics, args.wait_for)
     print(
@@ -218,12 +215,9 @@ def _play(args: argparse.Namespace) -> int:
 
 
 def _record(args: argparse.Namespace) -> int:
-    try:
-        from amodal_ros.lab.bags.record import record
-        from amodal_ros.node.fastdds import large_images
-    except ImportError as error:
-        print(f"amodal bag record needs ROS 2 (rclpy): {error}", file=sys.stderr)
-        return 1
+    from amodal_ros.lab.bags.record import record
+    from amodal_ros.node.fastdds import large_images
+
     os.environ.update(large_images())
     counts = record(args.bag, args.topics, args.seconds, args.storage)
     for topic, count in sorted(counts.items()):

@@ -1,6 +1,6 @@
 """The whole graph in one command: a bag is replayed, the node answers in a process of its own, the answers are judged.
 
-``python -m amodal_ros.lab.bags.demo`` draws a synthetic drive; ``--bag`` replays a bag of your own. Everything that is
+``amodal demo`` draws a synthetic drive; ``--bag`` replays a bag of your own. Everything that is
 shown comes from two bags, the one that was played and the one that was recorded.
 """
 
@@ -14,9 +14,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from amodal_ros.commands.parser import Parser
 from amodal_ros.lab.bags.make import LABELS_TOPIC, write_frames
 from amodal_ros.lab.bags.pictures import write_overlays, write_video
-from amodal_ros.lab.bags.replay import ANSWERS_TOPIC, DIAGNOSTICS_TOPIC, ReplayError, Topics, replay
 from amodal_ros.lab.bags.sources import streets_frames
 from amodal_ros.lab.bags.summary import Run, summarise, table
 
@@ -28,29 +28,46 @@ SEED = 6
 DRIVE, ANSWERS = "drive", "answers"
 
 
-def main(argv: list[str] | None = None) -> int:
+EXAMPLES = (
+    "amodal demo",
+    "amodal demo --bag drive --image /camera/image_raw --instance-mask /segmentation/labels --out look",
+    "amodal demo --bag drive --model geometric --param label_divisor:=1000",
+)
+
+
+def run(args: argparse.Namespace) -> int:
     """Run the demo.
 
     Returns:
         0 if answers came and are sane; 1 otherwise, after saying why.
+
+    Raises:
+        ValueError: the bag cannot be played, or the node does not answer.
     """
-    args = _arguments(argv)
+    from amodal_ros.lab.bags.replay import ReplayError  # ROS 2 only when it runs
+
     try:
         found = _demo(args)
-    except (ValueError, OSError, ReplayError) as error:
-        print(f"demo: {error}", file=sys.stderr)
-        return 1
+    except ReplayError as error:
+        raise ValueError(str(error)) from None
     for problem in found:
-        print(f"demo: NOT SANE: {problem}", file=sys.stderr)
+        print(f"amodal demo: NOT SANE: {problem}", file=sys.stderr)
     return 1 if found else 0
 
 
-def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m amodal_ros.lab.bags.demo",
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+def main(argv: list[str] | None = None) -> int:
+    """``python -m amodal_ros.lab.bags.demo``: the same as ``amodal demo``."""
+    parser = Parser(prog="amodal demo", description=__doc__.splitlines()[0])
+    parser.add_examples(*EXAMPLES)
+    add_arguments(parser)
+    try:
+        return run(parser.parse_args(argv))
+    except (ValueError, OSError) as error:
+        print(f"amodal demo: {error}", file=sys.stderr)
+        return 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for everything the demo writes")
     parser.add_argument("--model", default="embedded", help="the node's parameter model")
     parser.add_argument("--param", action="append", default=[], metavar="NAME:=VALUE", help="any parameter of the node")
@@ -65,11 +82,12 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         help="things along each street (a new one every 20 s); about a third is in view at once",
     )
     parser.add_argument("--seed", type=int, default=SEED, help="another seed is another drive")
-    return parser.parse_args(argv)
 
 
 def _demo(args: argparse.Namespace) -> list[str]:
     """Make, replay, record, report. Returns what is not sane."""
+    from amodal_ros.lab.bags.replay import ANSWERS_TOPIC, DIAGNOSTICS_TOPIC, Topics, replay
+
     _clear(args.out, args.bag)
     bag = args.bag or _make_drive(args)
     if args.bag:
@@ -78,13 +96,13 @@ def _demo(args: argparse.Namespace) -> list[str]:
     print(f"[2/4] the node answers ({args.model}), {args.out / 'node.log'} has its log", flush=True)
     answers = replay(bag, topics, args.model, args.param, args.out)
     print("[3/4] comparing", flush=True)
-    run = Run(bag, answers, topics.image, topics.labels, topics.camera, ANSWERS_TOPIC, DIAGNOSTICS_TOPIC)
-    summary = summarise(run)
+    played = Run(bag, answers, topics.image, topics.labels, topics.camera, ANSWERS_TOPIC, DIAGNOSTICS_TOPIC)
+    summary = summarise(played)
     (args.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     print("[4/4] drawing", flush=True)
-    write_overlays(bag, topics.image, run.arrays, args.out)
+    write_overlays(bag, topics.image, played.arrays, args.out)
     hz = (summary["input"]["frames"] - 1) / max(summary["input"]["seconds"], 1e-3)
-    write_video(bag, topics.image, run.arrays, args.out / "video.mp4", max(hz, 1.0))
+    write_video(bag, topics.image, played.arrays, args.out / "video.mp4", max(hz, 1.0))
     print(f"\n{table(summary)}\n\nPictures, video and summary.json are in {args.out}/", flush=True)
     return summary["problems"]
 

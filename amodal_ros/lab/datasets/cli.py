@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from amodal_ros.commands.parser import Parser
 from amodal_ros.lab.datasets.check import check, save_sheet
 from amodal_ros.lab.datasets.registry import NAMES, dataset_class
 
@@ -14,9 +15,10 @@ EXAMPLES = (
 )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     checking = verbs.add_parser("check", help="counts, violations, occlusion histogram, contact sheet")
+    checking.add_examples(*EXAMPLES)
     names = checking.add_subparsers(dest="name", required=True, metavar="NAME")
     for name in NAMES:
         cls = dataset_class(name)
@@ -29,6 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         one.add_argument("--no-images", action="store_true", help="do not decode the images")
         one.add_argument("--sheet", type=Path, metavar="FILE", help="write a contact sheet of random objects")
         one.add_argument("--pictures", type=int, default=24, metavar="N", help="objects on the contact sheet")
+        line = f"amodal datasets check {name}" + " DIR" * cls.has_root
+        one.add_examples(f"{line} --limit 100", f"{line} --sheet sheet.png")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -29,7 +29,7 @@ class Folder(Dataset):
     def __init__(self, root: Path | str, skip_bad: bool = False) -> None:
         super().__init__(skip_bad)
         self.root = Path(root)
-        self.protocol = "every instance of every case folder, but for those that meta.json takes as context"
+        self.protocol = "Every instance of every case folder, but for those that meta.json takes as context"
         if not self.frames:
             raise DatasetError(self.name, self.root, "expected case folders with image.* and inst_XX_modal.png")
 
@@ -53,7 +53,10 @@ class Folder(Dataset):
         names = {str(entry["index"]).zfill(2): entry.get("name", "") for entry in meta.get("instances", ())}
         unused = {str(entry["index"]).zfill(2) for entry in meta.get("instances", ()) if entry.get("use") is False}
         objects, context = [], []
-        for modal in sorted(case.glob("inst_*_modal.png"), key=natural):
+        masks = sorted(case.glob("inst_*_modal.png"), key=natural)
+        if not masks:
+            raise DatasetError(self.name, case, "expected inst_XX_modal.png beside the image, found none")
+        for modal in masks:
             index = modal.name.removeprefix("inst_").removesuffix("_modal.png")
             with self.bad_data(case, index):
                 visible = _read_mask(modal, shape)

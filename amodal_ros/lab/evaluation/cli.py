@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
+from amodal_ros.commands.parser import Parser
 from amodal_ros.completion.options import add_setting_arguments, chosen_settings
 from amodal_ros.lab.datasets.base import Dataset
 from amodal_ros.lab.datasets.registry import NAMES, dataset_class
@@ -21,7 +22,7 @@ from amodal_ros.lab.evaluation.ours import GEOMETRIC, Ours
 from amodal_ros.lab.evaluation.report import ablation_variants, report
 from amodal_ros.lab.evaluation.results import OURS
 from amodal_ros.lab.evaluation.runs import RunFolder, Selection, evaluate, fingerprint, is_complete, merge, read_run
-from amodal_ros.models import find_model
+from amodal_ros.models import find_model, load_profile
 
 Result = TypeVar("Result")
 
@@ -31,7 +32,7 @@ EXAMPLES = (
 )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     what = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
     shared = _shared_options()
     for name in NAMES:
@@ -43,14 +44,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         elif cls.has_root:
             command.add_argument("--root", type=Path, required=True, metavar="DIR", help="where the data set lies")
         cls.add_options(command)
+        place = f"{name} DIR" if name == "folder" else f"{name} --root DIR" if cls.has_root else name
+        command.add_examples(
+            f"amodal evaluate {place} --model geometric --limit 50",
+            f"amodal evaluate {place} --model embedded --out run --save-masks",
+        )
     merging = what.add_parser("merge", help="make one run of the shards of a run")
     merging.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     merging.add_argument("--out", type=Path, required=True, metavar="RUN")
+    merging.add_examples(
+        "amodal evaluate merge part1 part2 --out run", "amodal evaluate merge part* --out run --format csv"
+    )
     merging.add_argument("--format", choices=("text", "markdown", "csv"), default="text")
 
 
-def _shared_options() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(add_help=False)
+def _shared_options() -> Parser:
+    options = Parser(add_help=False)
     method = options.add_argument_group("method")
     method.add_argument("--model", default="embedded", help=f"name or folder; {GEOMETRIC}: no network at all")
     add_setting_arguments(method)
@@ -134,6 +143,7 @@ def _methods(args: argparse.Namespace) -> list[Method]:
     device = args.device or _local_device()
     pipeline = None
     if args.model != GEOMETRIC:
+        load_profile(args.model)  # a name that is none is told before a library that is missing
         from amodal_ros.completion import AmodalPipeline  # torch only when a model runs
 
         pipeline = AmodalPipeline.from_pretrained(args.model, segmenter=args.segmenter, device=device, dtype=args.dtype)

@@ -106,11 +106,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _followed(args: argparse.Namespace) -> Generator[tuple[Any, Any], None, None]:
-    try:
-        from amodal_ros.lab.bags.follow import follow
-        from amodal_ros.node.fastdds import large_images
-    except ImportError as error:
-        raise ValueError(f"--live needs ROS 2 (rclpy): {error}") from None
+    from amodal_ros.lab.bags.follow import follow
+    from amodal_ros.node.fastdds import large_images
+
     os.environ.update(large_images())
     return follow(args.image or IMAGE_TOPIC, args.answers or "/amodal_node/instances", args.seconds)
 
