@@ -107,7 +107,7 @@ def test_an_image_becomes_a_recording(tmp_path, monkeypatch):
 def evaluated(tmp_path_factory) -> Path:
     """A finished run that kept its masks."""
     folder = tmp_path_factory.mktemp("evaluation")
-    for k, frame in enumerate(scene(2)):
+    for k, frame in enumerate(scene(6)):
         case = folder / "set" / f"{k}"
         case.mkdir(parents=True)
         Image.fromarray(frame.image).save(case / "image.png")
@@ -149,8 +149,8 @@ def test_a_report_stands_alone(evaluated):
     html = (evaluated / "report.html").read_text()
     page = Page(html)
     assert page.fetched == [] and "@import" not in html and "url(" not in html
-    assert page.tags["figure"] == 8 == page.tags["input"], "four best and four worst"
-    assert page.tags["img"] == 3 * 8 and page.tags["svg"] == 1 and page.tags["table"] >= 2
+    assert page.tags["figure"] == 16 == page.tags["input"], "eight best and eight worst"
+    assert page.tags["img"] == 3 * 16 and page.tags["svg"] == 1 and page.tags["table"] >= 2
     assert "prefers-color-scheme: dark" in html and len(html) < 5e6
 
 
@@ -164,7 +164,7 @@ def test_a_report_works_in_a_browser(evaluated, tmp_path):
     options = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
     command = [BROWSER, *options, "--dump-dom", (tmp_path / "page.html").as_uri()]
     html = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
-    assert html.count("opacity: 1") == 8 == html.count("opacity: 0;") - html.count("opacity: 0; }")
+    assert html.count("opacity: 1") == 16 == html.count("opacity: 0;") - html.count("opacity: 0; }")
 
 
 def test_a_report_without_masks_says_so(evaluated, tmp_path):
@@ -173,6 +173,16 @@ def test_a_report_without_masks_says_so(evaluated, tmp_path):
     assert cli.main(["report", str(run), "--out", str(tmp_path / "page.html")]) == 0
     html = (tmp_path / "page.html").read_text()
     assert "--save-masks" in html and "<figure>" not in html
+
+
+def test_a_report_of_few_objects_draws_no_empty_curve(evaluated, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(evaluated, run)
+    for lines in run.glob("*.jsonl"):
+        lines.write_text("".join(lines.read_text().splitlines(keepends=True)[:2]))
+    assert cli.main(["report", str(run), "--out", str(tmp_path / "page.html")]) == 0
+    html = (tmp_path / "page.html").read_text()
+    assert "no curve: no tenth of the hidden share has 5 objects" in html and "<svg" not in html
 
 
 def test_a_report_of_nothing_is_refused(tmp_path, capsys):
@@ -244,6 +254,14 @@ def test_a_running_node_is_followed(tmp_path, capsys):
         node.destroy_node()
         context.shutdown()
     assert rows(read(tmp_path / "a.rrd")["camera/image"]) == 3
+
+
+@rerun
+def test_without_a_display_no_window_is_waited_for(evaluated, capsys, monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "WAYLAND_SOCKET"):
+        monkeypatch.delenv(name, raising=False)
+    assert cli.main(["view", str(evaluated)]) == 1
+    assert "no display here; --save FILE.rrd" in capsys.readouterr().err
 
 
 def test_view_wants_one_thing_to_look_at(capsys):

@@ -29,7 +29,7 @@ class Folder(Dataset):
     def __init__(self, root: Path | str, skip_bad: bool = False) -> None:
         super().__init__(skip_bad)
         self.root = Path(root)
-        self.protocol = "Every instance of every case folder, but for those that meta.json takes as context"
+        self.protocol = "every instance of every case folder, but for those that meta.json takes as context"
         if not self.frames:
             raise DatasetError(self.name, self.root, "expected case folders with image.* and inst_XX_modal.png")
 

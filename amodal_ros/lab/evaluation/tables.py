@@ -91,7 +91,8 @@ def bins_table(title: str, result: Mapping) -> Table:
 def notes(result: Mapping) -> list[str]:
     """What a reader must know about the figures."""
     lines = [
-        f"mIoU in percent: mean over objects; 95 % bootstrap intervals by source object. {result['protocol']}.",
+        "mIoU in percent: mean over objects; 95 % bootstrap intervals by source object. "
+        f"What counted: {result['protocol']}.",
     ]
     if any(m["sees_neighbours"] for m in result["methods"].values()):
         lines.append("* sees the neighbours' visible masks; the others see only the object's own.")

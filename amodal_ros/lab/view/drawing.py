@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import socket
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +31,8 @@ SOURCES = {
 }
 PLOTS = {"occlusion": "hidden share", "expected_iou": "expected IoU", "age": "age of the shape, s"}
 JPEG, PNG = [cv2.IMWRITE_JPEG_QUALITY, 85], [cv2.IMWRITE_PNG_COMPRESSION, 3]
+#: Where Rerun's viewer listens.
+PORT = 9876
 #: Opacity of visible masks, and of whole shapes from an expected IoU of 0 to 1.
 SEEN, WHOLE = 0.2, (0.1, 0.5)
 
@@ -39,10 +44,15 @@ class Drawing:
         title: what the viewer calls it.
         save: a ``.rrd`` file; None opens the viewer's window.
         blueprint: how it is arranged, of `drive_blueprint` and its kin.
+
+    Raises:
+        ValueError: there is no display for a window.
     """
 
     def __init__(self, title: str, save: Path | None, blueprint: Any) -> None:
         self._stream = rr.RecordingStream("amodal_ros", recording_id=title)
+        if save is None and not _window():
+            raise ValueError("no display here; --save FILE.rrd writes a recording, to open elsewhere: rerun FILE.rrd")
         if save is not None:
             self._stream.save(save, default_blueprint=blueprint)
         else:
@@ -269,3 +279,11 @@ def _encoded(
     _, data = cv2.imencode(suffix, image, options)
     # Without an opacity images that lie over each other would all be shown half transparent.
     return rr.EncodedImage(contents=data.tobytes(), media_type=media_type, opacity=1.0, draw_order=draw_order)
+
+
+def _window() -> bool:
+    """Whether a viewer can open, or is open already, perhaps at the other end of a tunnel."""
+    if sys.platform != "linux" or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "WAYLAND_SOCKET"))):
+        return True
+    with socket.socket() as viewer:
+        return viewer.connect_ex(("127.0.0.1", PORT)) == 0

@@ -66,9 +66,7 @@ def of_evaluation(run: Path) -> str:
     parts = [
         page.note(f"{settings['dataset']} ({settings['protocol']}), model {settings['model']}"),
         page.cards(figures),
-        page.section(
-            "Accuracy over occlusion", page.curves(_over_occlusion(records, names), "hidden share", "mean IoU")
-        ),
+        page.section("Accuracy over occlusion", _curves(_over_occlusion(records, names))),
         *(page.section(t.title, page.table(t.header, t.rows), *map(page.note, t.notes)) for t in tables),
         page.section("Whence the answers come", page.shares(dict(sources.most_common()))) if sources else "",
     ]
@@ -123,6 +121,13 @@ def of_demo(folder: Path) -> str:
             page.section("Worst", page.case_figures(worst)),
         ]
     return page.page(f"amodal_ros: {summary['model'].get('model', 'the node')} on {summary['input']['bag']}", *parts)
+
+
+def _curves(series: dict[str, list[tuple[float, float]]]) -> str:
+    """Curves; where too few objects are alike for any, a line that says so."""
+    if any(map(len, series.values())):
+        return page.curves(series, "hidden share", "mean IoU")
+    return page.note(f"no curve: no tenth of the hidden share has {FEWEST} objects")
 
 
 def _over_occlusion(records: Sequence[Record], names: Sequence[str]) -> dict[str, list[tuple[float, float]]]:
