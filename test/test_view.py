@@ -201,7 +201,9 @@ def test_what_cannot_be_shown_says_why(tmp_path, capsys):
     folder = save_folder(tmp_path / "folder", scene(1))
     assert cli.main(["bag", "make", str(folder), str(tmp_path / "bag")]) == 0
     assert cli.main(["view", str(tmp_path / "bag"), "--save", str(tmp_path / "x.rrd")]) == 1
-    assert "--answers: expected a topic with answers" in capsys.readouterr().err
+    assert "holds no answers (amodal_ros/msg/AmodalInstanceArray); name the bag that has" in capsys.readouterr().err
+    assert cli.main(["view", str(tmp_path / "bag"), "--image", "/seen", "--save", str(tmp_path / "x.rrd")]) == 1
+    assert "no images on /seen; expected --image /camera/image_raw" in capsys.readouterr().err
 
 
 @rerun

@@ -304,7 +304,12 @@ def _one(bag: Path, option: str, given: str | None, found: list[str]) -> str:
     if given is not None and given in found:
         return given
     what = "images" if option == "--image" else f"answers ({INSTANCES})"
-    raise BagError(f"{bag}: {option}: expected a topic with {what}, found {', '.join(found) or 'none'}")
+    if not found:
+        hint = "" if option == "--image" else "; name the bag that has them, as in 'amodal view drive answers'"
+        raise BagError(f"{bag}: holds no {what}{hint}")
+    if given is not None:
+        raise BagError(f"{bag}: no {what} on {given}; expected {option} {' or '.join(found)}")
+    raise BagError(f"{bag}: {what} on several topics; say which are meant: {option} {' or '.join(found)}")
 
 
 def cut_out(moment: Moment, margin: float = 0.5) -> Moment:
