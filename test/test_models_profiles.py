@@ -38,7 +38,7 @@ def empty_cache(tmp_path, monkeypatch):
 
 
 def test_profiles_of_the_paper_are_shipped():
-    assert set(shipped_names()) == {"embedded", "geometric", *FOUNDATION}
+    assert {"embedded", "geometric", *FOUNDATION} < set(shipped_names())
     papers = {"sd15": 0.75, "sd2": 0.75, "sdxl": 0.75, "flux": 1.5}
     for name, w in papers.items():
         profile = load_profile(name)
@@ -62,20 +62,21 @@ def test_profiles_need_no_torch():
     subprocess.run([sys.executable, "-c", f"{code}; assert 'torch' not in sys.modules"], check=True)
 
 
-@pytest.mark.parametrize("name", FOUNDATION)
+@pytest.mark.parametrize("name", [*FOUNDATION, "sd-turbo", "sdxl-turbo"])
 def test_shipped_architectures_fit_their_profiles(name):
     """Built without memory: what `amodal bench --random-weights` builds has the sizes that the models are known for."""
     from amodal_ros.completion.backends import backend_class
     from amodal_ros.models.layout import DENOISERS
 
     millions = {"sd15": 859.5, "sd2": 865.9, "sdxl": 2567.5, "flux": 11902.4}
+    millions |= {"sd-turbo": 865.9, "sdxl-turbo": 2567.5}
     profile = load_profile(name)
     place = architecture(profile.model)
     cls = backend_class(place)
     assert cls.family == profile.family
     denoiser = random_model(cls.denoiser_class, place / DENOISERS[cls.family], torch.device("meta"), torch.bfloat16)
     assert sum(p.numel() for p in denoiser.parameters()) / 1e6 == pytest.approx(millions[name], abs=0.1)
-    assert denoiser.config.in_channels > denoiser.config.out_channels, "a mask input"
+    assert (denoiser.config.in_channels > denoiser.config.out_channels) == profile.mask_input
 
 
 # --- finding ---------------------------------------------------------------------------------------------
@@ -103,7 +104,7 @@ def test_geometric_has_nothing_to_load():
 
 
 def test_an_unknown_name_lists_what_there_is():
-    with pytest.raises(ModelError, match=r"expected one of embedded, flux, geometric, sd15.*got 'sd99'"):
+    with pytest.raises(ModelError, match=r"expected one of embedded, flux, geometric, sd-turbo, sd15.*got 'sd99'"):
         find_model("sd99")
 
 

@@ -17,7 +17,9 @@ from amodal_ros.completion import ModelError
 from amodal_ros.completion.backends import backend_class
 from amodal_ros.completion.backends.autoencoder import AUTOENCODERS, Autoencoder
 from amodal_ros.completion.backends.loading import check_component, first_line
+from amodal_ros.completion.backends.lora import adapter_file
 from amodal_ros.completion.backends.prompt import PROMPT_FILE
+from amodal_ros.completion.backends.schedules import scheduler_config
 from amodal_ros.completion.segmenters import segmenter_class
 from amodal_ros.completion.segmenters.segment_anything import checkpoint
 from amodal_ros.models.layout import DENOISERS, family_of, read_json
@@ -60,6 +62,8 @@ def check(found: Found) -> list[Part]:
     ]
     if switches.decoder:
         parts.append(_autoencoder("decoder", Path(switches.decoder)))
+    if switches.lora:
+        parts.append(_adapter(Path(switches.lora)))
     parts += _prompt(folder, family)
     parts.append(_segmenter(found.segmenter))
     if not any(part.problem for part in parts):
@@ -71,7 +75,7 @@ def _scheduler(cls: Any, folder: Path, changes: Mapping[str, Any]) -> Part:
     path = folder / "scheduler" / "scheduler_config.json"
 
     def look() -> Part:
-        config = read_json(path) | dict(changes)
+        config = scheduler_config(folder, changes)
         cls.checked_scheduler(config)
         return Part("scheduler", path.parent, config.get("_class_name", ""))
 
@@ -105,6 +109,11 @@ def _autoencoder(name: str, folder: Path) -> Part:
     if named not in AUTOENCODERS:
         return Part(name, folder, problem=f"expected one of {', '.join(AUTOENCODERS)}, got {named!r}")
     return _network(AUTOENCODERS[named], folder, name)
+
+
+def _adapter(path: Path) -> Part:
+    """Which layers an adapter is for is known when it is merged: its names come in many layouts."""
+    return _tried("lora", path, lambda: _part("lora", path, None, _shapes([adapter_file(path)]), "adapter"))
 
 
 def _prompt(folder: Path, family: str) -> list[Part]:
@@ -178,10 +187,12 @@ def _shapes(files: list[Path]) -> dict[str, tuple[tuple[int, ...], str]]:
     return shapes
 
 
-def _part(name: str, path: Path, cls: type | None, shapes: dict[str, tuple[tuple[int, ...], str]]) -> Part:
+def _part(
+    name: str, path: Path, cls: type | None, shapes: dict[str, tuple[tuple[int, ...], str]], kind: str = "embedding"
+) -> Part:
     parameters = sum(torch.Size(shape).numel() for shape, _ in shapes.values())
     dtypes = ", ".join(sorted({dtype for _, dtype in shapes.values()}))
-    return Part(name, path, cls.__name__ if cls else "embedding", dtypes, parameters)
+    return Part(name, path, cls.__name__ if cls else kind, dtypes, parameters)
 
 
 def _tried(name: str, path: Path, look: Callable[[], Part]) -> Part:

@@ -26,7 +26,7 @@ from amodal_ros.completion.device import choose_device, choose_dtype, describe, 
 from amodal_ros.completion.inputs import check_things, scene_of
 from amodal_ros.completion.judge import admissible, agreement_of, best_candidate, entries, judged
 from amodal_ros.completion.points import draw_points
-from amodal_ros.completion.sampler import inpaint
+from amodal_ros.completion.sampler import inpaint, renewals
 from amodal_ros.completion.segmenters import Segmenter, load_segmenter
 from amodal_ros.completion.trace import Trace
 from amodal_ros.errors import Interrupted, ModelError
@@ -120,6 +120,7 @@ class AmodalPipeline:
             if is_out_of_memory(error):
                 raise ModelError(f"{profile.name}: does not fit into memory ({describe(chosen_device)})") from error
             raise
+        renewals(pipeline.backend, settings)  # settings that cannot work are told now, not with the first object
         if profile.switches.replace(**switches).compile:
             pipeline.warm_up()
         return pipeline
@@ -174,7 +175,7 @@ class AmodalPipeline:
             scene = scene_of(scene, visible, context, settings.occluders, on_error)
         elif changes.keys() & {"occluders", "preset"}:
             scene = scene.replace(occluders=settings.occluders)
-        call = _Call(scene, settings, seed, trace)
+        call = _Call(scene, settings, seed, trace, renewals(self.backend, settings))
         which = range(len(scene.things)) if which is None else which
         results: dict[int, Completion] = {}
 
@@ -246,8 +247,9 @@ class AmodalPipeline:
         image = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
         visible = np.zeros((side, side), bool)
         visible[16:40, 16:40] = True
+        steps = 1 if self.backend.has_mask_input else 2  # the fewest that work
         for count in range(1, self.settings.sampling.max_batch + 1):
-            self.complete(image, [visible] * count, occluders="off", steps=1, samples=1)
+            self.complete(image, [visible] * count, occluders="off", reading="equation", steps=steps, samples=1)
 
     def free(self) -> None:
         """Give the model's memory back, the device's and the process's; the pipeline cannot be used afterwards."""
@@ -308,8 +310,10 @@ class AmodalPipeline:
             )  # Eq. 8, 9
         area = inpainting_area(visible, feasible, outside, settings)  # Eq. 10
         latent_noise = rng.standard_normal(self.backend.latent_shape, dtype=np.float32)
+        further = np.random.default_rng([call.seed, sample, 1])  # of its own, so that all other draws stay
+        fresh = further.standard_normal((call.renewals, *self.backend.latent_shape), dtype=np.float32)
         points, labels = draw_points(visible, feasible, outside, settings.points, rng)
-        task = _Task(i, sample, crop, x, area, latent_noise, points, labels)
+        task = _Task(i, sample, crop, x, area, latent_noise, fresh, points, labels)
         if call.trace:
             task.trace = Trace(crop, pixels, visible, to_uint8(x), area, feasible, points=points, labels=labels)
         return task
@@ -321,9 +325,10 @@ class AmodalPipeline:
         image = _to_device([t.condition.transpose(2, 0, 1) for t in batch], backend)
         area = _to_device([t.area[None] for t in batch], backend)
         noise = _to_device([t.noise for t in batch], backend)
+        fresh = _to_device([t.fresh for t in batch], backend).unbind(1)
         guesses: list[tuple[int, torch.Tensor]] = []
         observe = (lambda step, clean: guesses.append((step, clean))) if batch[0].trace else None
-        images = inpaint(backend, image, area, noise, settings, steps.between, observe)
+        images = inpaint(backend, image, area, noise, settings, steps.between, observe, fresh)
         for task, finite in zip(batch, torch.isfinite(images).flatten(1).all(1).tolist()):
             if not finite:
                 task.error = self._not_finite("decoder")
@@ -371,6 +376,7 @@ class _Call:
     settings: Settings
     seed: int
     trace: bool
+    renewals: int
 
 
 @dataclass
@@ -383,6 +389,7 @@ class _Task:
     condition: np.ndarray
     area: np.ndarray
     noise: np.ndarray
+    fresh: np.ndarray
     points: np.ndarray
     labels: np.ndarray
     trace: Trace | None = None

@@ -1,13 +1,14 @@
 """Section 4.1: denoising with leakage (Eq. 4-7) and mask guidance (Eq. 11).
 
 z are latents, x the condition image's latents E(x), x_t the condition image noised to the level of step t (Eq. 1),
-M the area on latent cells. One noise is drawn per object and serves both as the start of z and in every x_t: a fresh
-draw each step would lose variance in the blend of Eq. 7.
+M the area on latent cells. One noise is drawn per object and serves both as the start of z and in every x_t: a noise of
+its own in x_t would lose variance in the blend of Eq. 7. So where a few-step sampler renews the noise of z, that of x_t
+is renewed with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -26,6 +27,7 @@ def inpaint(
     settings: Settings,
     should_stop: Callable[[], bool] = lambda: False,
     observe: Callable[[int, torch.Tensor], None] | None = None,
+    fresh: Sequence[torch.Tensor] = (),
 ) -> torch.Tensor:
     """Paint a batch of condition images.
 
@@ -35,6 +37,7 @@ def inpaint(
         noise: eps, shaped like the latents, one draw per object.
         should_stop: asked before every step.
         observe: called after every step with its number and the model's present guess of the clean latents.
+        fresh: further noises like `noise`, as many as `renewals` says; without them noise is kept.
 
     Returns:
         The inpainted image, (batch, 3, resolution, resolution) in [-1, 1].
@@ -56,12 +59,29 @@ def inpaint(
         if should_stop():
             raise Interrupted
         prediction = guided_prediction(backend, z, schedule.timestep(step), known, empty, w)
-        z_tilde, clean = schedule.step(prediction, step, z)  # Eq. 4
+        renewing = fresh[step] if step < len(fresh) else None
+        z_tilde, clean = schedule.step(prediction, step, z, renewing)  # Eq. 4
+        noise = schedule.renewed(noise, renewing, step)
         x_t = schedule.noised(x, noise, step + 1)  # Eq. 1, at the level after the step
         z = leak(z_tilde, x_t, *strength)  # Eq. 7
         if observe is not None:
             observe(step, leak(clean, x, *strength))
     return backend.decode(z)
+
+
+def renewals(backend: Backend, settings: Settings) -> int:
+    """How many further noises per object `inpaint` takes.
+
+    Raises:
+        ValueError: settings that cannot work with this model: more steps than its sampler has, or so few that the model
+            never sees the object.
+    """
+    schedule, reading = backend.schedule(settings.sampling.steps), settings.reading
+    # Pure noise says nothing of x, and only blending or a mask input brings x in.
+    if not backend.has_mask_input and len(schedule) == 1 and reading.first_step(1) == 0:
+        what = "with a model without mask input, which sees nothing of the object in its first step"
+        raise ValueError(f"steps: expected at least 2 {what}, got 1")
+    return schedule.renewals
 
 
 def leak(z: torch.Tensor, x_t: torch.Tensor, mask: torch.Tensor | float, s: torch.Tensor | float) -> torch.Tensor:

@@ -128,7 +128,8 @@ class Start(Reading):
     """No blending: begins at x noised to level s, as image-to-image does ("30 % newly generated").
 
     Attributes:
-        strength: s, the share of the steps that are taken, the last ones, [0, 1].
+        strength: s, the share of the steps that are taken, the last ones, [0, 1]; at few steps it comes in parts of
+            1 / steps, and is at least one.
         object_noise: s of Eq. 9, [0, 1].
     """
 
@@ -141,7 +142,7 @@ class Start(Reading):
         return self.object_noise
 
     def first_step(self, steps: int) -> int:
-        return steps - max(1, min(steps, round(self.strength * steps)))
+        return steps - min(steps, round(self.strength * steps))
 
     def blend(self, mask: Any, gain: float = 1.0) -> tuple[Any, Any]:
         return 1.0, 1.0

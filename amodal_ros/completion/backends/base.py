@@ -13,7 +13,13 @@ class Schedule(Protocol):
     """Noise levels 0 (most noise) to len (clean), and a one-step solver between them.
 
     Blending after each step (Eq. 7) rewrites what a multistep solver remembers, so only one-step solvers fit.
+
+    Attributes:
+        renewals: how many fresh noises sampling takes: one for each level between the first and the clean one where the
+            sampler renews noise, else 0.
     """
+
+    renewals: int
 
     def __len__(self) -> int: ...
 
@@ -26,8 +32,17 @@ class Schedule(Protocol):
     def noised(self, x: torch.Tensor, noise: torch.Tensor, level: int) -> torch.Tensor:
         """Eq. 1, the family's forward process: x_t at a level; level len gives x itself."""
 
-    def step(self, prediction: torch.Tensor, step: int, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """From level `step` to the next: the new latents, and the present guess of the clean ones."""
+    def renewed(self, noise: torch.Tensor, fresh: torch.Tensor | None, step: int) -> torch.Tensor:
+        """The noise at the level after `step`: of the present noise what the sampler keeps, the rest fresh."""
+
+    def step(
+        self, prediction: torch.Tensor, step: int, z: torch.Tensor, fresh: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """From level `step` to the next: the new latents, and the present guess of the clean ones.
+
+        Args:
+            fresh: the noise that a sampler which renews it takes; None keeps what was predicted.
+        """
 
 
 class Backend(Protocol):
@@ -51,7 +66,11 @@ class Backend(Protocol):
         """D(z), images clipped to [-1, 1]."""
 
     def schedule(self, steps: int) -> Schedule:
-        """A fresh schedule of `steps` steps."""
+        """The schedule of `steps` steps, for one sampling.
+
+        Raises:
+            ValueError: more steps than the sampler has.
+        """
 
     def mask_conditioning(self, image: torch.Tensor, area: torch.Tensor) -> torch.Tensor | None:
         """What the denoiser sees of M and of x outside of it; None without a mask input."""

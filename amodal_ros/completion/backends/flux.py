@@ -14,9 +14,8 @@ from amodal_ros.completion.backends.autoencoder import Autoencoder
 from amodal_ros.completion.backends.loading import load_component, quantization, to_device
 from amodal_ros.completion.backends.lora import merge_lora
 from amodal_ros.completion.backends.prompt import Prompt, check_prompt, clip_embedding, load_tokenizer, stored_prompt
-from amodal_ros.completion.backends.schedules import FlowSchedule, flow_config
+from amodal_ros.completion.backends.schedules import FlowSchedule, flow_config, scheduler_config
 from amodal_ros.errors import ModelError
-from amodal_ros.models.layout import read_json
 from amodal_ros.settings.method import EmptyMask
 from amodal_ros.settings.switches import Switches
 
@@ -109,7 +108,7 @@ class Flux:
             ModelError: a component is missing, foreign, or does not match its configuration.
         """
         switches = switches or Switches()
-        config = read_json(folder / "scheduler" / "scheduler_config.json") | dict(switches.scheduler)
+        config = scheduler_config(folder, switches.scheduler)
         prompt = cls.empty_prompt(folder, dtype)  # first: its 9 GB text encoder is gone before the transformer comes
         transformer = load_component(FluxTransformer2DModel, folder / "transformer", dtype, **quantization(switches))
         if switches.lora:

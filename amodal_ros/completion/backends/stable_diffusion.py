@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,15 @@ from amodal_ros.completion.backends.autoencoder import Autoencoder
 from amodal_ros.completion.backends.loading import load_component, quantization, to_device
 from amodal_ros.completion.backends.lora import merge_lora
 from amodal_ros.completion.backends.prompt import Prompt, check_prompt, clip_embedding, stored_prompt
-from amodal_ros.completion.backends.schedules import DiffusionSchedule, diffusion_config
+from amodal_ros.completion.backends.schedules import DiffusionSchedule, diffusion_config, scheduler_config
 from amodal_ros.errors import ModelError
-from amodal_ros.models.layout import read_json
 from amodal_ros.settings.method import EmptyMask
 from amodal_ros.settings.switches import Switches
+
+log = logging.getLogger(__name__)
+
+#: Sampling starts from pure noise; below this share of the trained levels too much of the picture is expected in it.
+PURE_NOISE = 0.8
 
 
 class StableDiffusion:
@@ -49,6 +54,7 @@ class StableDiffusion:
         """
         self.unet, self.autoencoder = unet, autoencoder
         self.scheduler_config = self.checked_scheduler(scheduler_config)
+        self._schedules: dict[int, DiffusionSchedule] = {}
         self.device, self.dtype = unet.device, unet.dtype  # asked once: each asking walks the network
         self.prompt = {name: tensor.to(self.device, self.dtype) for name, tensor in prompt.items()}
         self.latent_factor = autoencoder.factor
@@ -96,7 +102,7 @@ class StableDiffusion:
             ModelError: a component is missing, foreign, or does not match its configuration.
         """
         switches = switches or Switches()
-        config = read_json(folder / "scheduler" / "scheduler_config.json") | dict(switches.scheduler)
+        config = scheduler_config(folder, switches.scheduler)
         unet = load_component(UNet2DConditionModel, folder / "unet", dtype, **quantization(switches))
         if switches.lora:
             merge_lora(unet, Path(switches.lora), cls.lora_loader, "load_lora_into_unet")
@@ -130,7 +136,16 @@ class StableDiffusion:
         return self.autoencoder.decode(latents)
 
     def schedule(self, steps: int) -> DiffusionSchedule:
-        return DiffusionSchedule(self.scheduler_config, steps, self.device)
+        if steps not in self._schedules:  # it remembers nothing of a sampling, so one serves all
+            self._schedules[steps] = schedule = DiffusionSchedule(self.scheduler_config, steps, self.device)
+            if (first := int(schedule.timestep(0))) < PURE_NOISE * self.scheduler_config["num_train_timesteps"]:
+                log.warning(
+                    "%d steps begin at level %d, where the model does not expect pure noise; the scheduler's "
+                    "timestep_spacing: trailing begins at the last level",
+                    steps,
+                    first,
+                )
+        return self._schedules[steps]
 
     def mask_conditioning(self, image: torch.Tensor, area: torch.Tensor) -> torch.Tensor | None:
         if not self.has_mask_input:

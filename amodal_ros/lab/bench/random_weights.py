@@ -15,6 +15,7 @@ from amodal_ros.completion import AmodalPipeline, ModelError
 from amodal_ros.completion.backends import backend_class
 from amodal_ros.completion.backends.autoencoder import AUTOENCODERS, Autoencoder
 from amodal_ros.completion.backends.loading import quantize_in_place
+from amodal_ros.completion.backends.schedules import scheduler_config
 from amodal_ros.completion.segmenters import segmenter_class
 from amodal_ros.models.layout import DENOISERS, family_of, read_json
 from amodal_ros.models.profiles import SHIPPED, Profile, is_hub_id
@@ -41,7 +42,7 @@ def random_pipeline(profile: Profile, device: torch.device, dtype: torch.dtype) 
         for network in filter(None, (vae, decoder)):
             network.enable_tiling()
     prompt = {name: torch.randn(shape) for name, shape in cls.prompt_shapes(denoiser.config).items()}
-    scheduler = read_json(folder / "scheduler" / "scheduler_config.json") | dict(switches.scheduler)
+    scheduler = scheduler_config(folder, switches.scheduler)
     backend = cls(denoiser, Autoencoder(vae, decoder), scheduler, prompt, profile.resolution)
     place = architecture(profile.segmenter) if profile.segmenter else folder / "segmenter"
     segmenter = segmenter_class(place)
