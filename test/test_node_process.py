@@ -149,6 +149,15 @@ def test_one_or_two_signals_at_any_moment_end_the_node_quietly(number, moment, g
     assert not [line for line in running.lines if "Traceback" in line or "Error" in line], running.lines
 
 
+def test_the_planner_of_the_docs_runs_as_printed():
+    page = EXAMPLE.parents[1] / "docs" / "planners.md"
+    (snippet,) = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    with graph() as (_, peer), process("-u", "-c", snippet) as running:
+        stamps = itertools.count(1)
+        line = running.line("7 GEOMETRIC", meanwhile=lambda: peer.ask(next(stamps)))
+        assert re.fullmatch(r"7 GEOMETRIC 0\.00 s old, \d+ pixels", line.strip())
+
+
 def test_the_planner_example_reads_masks_age_source_and_ratio():
     with graph() as (_, peer), process(str(EXAMPLE)) as running:
         stamps = itertools.count(1)
