@@ -142,7 +142,7 @@ class Start(Reading):
         return self.object_noise
 
     def first_step(self, steps: int) -> int:
-        return steps - min(steps, round(self.strength * steps))
+        return steps - max(1, min(steps, round(self.strength * steps)))
 
     def blend(self, mask: Any, gain: float = 1.0) -> tuple[Any, Any]:
         return 1.0, 1.0
