@@ -305,6 +305,20 @@ def test_make_streets(tmp_path):
         assert all(entry.class_id for entry in array.instances)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("folder OUT --skip-bad", "--skip-bad: means nothing for a folder"),
+        ("folder OUT --size 9 9", "--size: means nothing for a folder"),
+        ("streets OUT --calibration c", "--calibration: means nothing for streets"),
+        ("kins root OUT --images i", "--images: means nothing for a data set"),
+    ],
+)
+def test_an_option_of_another_source_is_not_passed_over(tmp_path, capsys, words, said):
+    assert cli.main(["bag", "make", *words.replace("OUT", str(tmp_path / "bag")).split()]) == 1
+    assert said in capsys.readouterr().err
+
+
 def test_a_long_drive_goes_along_several_streets():
     frames = list(streets_frames(seconds=21.0, objects=6, rate=2.0, size=(160, 48), seed=3))
     first, second = frames[:40], frames[40:]

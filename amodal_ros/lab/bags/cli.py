@@ -48,6 +48,14 @@ VERBS = {
     ),
 }
 
+#: Sources of a bag -> the options that only they have.
+OPTIONS = {
+    ("a folder",): ("images", "labels", "ignore_labels", "colours_are_ids"),
+    ("a data set",): ("option", "skip_bad"),
+    ("streets",): ("seconds", "objects", "size", "seed"),
+    ("a folder", "a data set"): ("calibration",),
+}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verbs to the command's parser."""
@@ -99,6 +107,7 @@ def _add_make(parser: argparse.ArgumentParser) -> None:
     )
     streets.add_argument("--size", type=int, nargs=2, default=(1242, 375), metavar=("WIDTH", "HEIGHT"), help="pixels")
     streets.add_argument("--seed", type=int, default=0, help="another seed is another drive")
+    parser.set_defaults(default=parser.get_default)
 
 
 def _add_label(parser: argparse.ArgumentParser) -> None:
@@ -179,9 +188,13 @@ def _frames(args: argparse.Namespace) -> Iterator[BagFrame]:
     from amodal_ros.lab.bags import sources
     from amodal_ros.lab.bags.files import BagError
 
-    if args.source == ["streets"]:
+    source = "streets" if args.source == ["streets"] else "a folder" if len(args.source) == 1 else "a data set"
+    for option in (name for kind, names in OPTIONS.items() if source not in kind for name in names):
+        if getattr(args, option) != args.default(option):
+            raise BagError(f"--{option.replace('_', '-')}: means nothing for {source}")
+    if source == "streets":
         return sources.streets_frames(args.seconds, args.objects, args.rate, tuple(args.size), args.seed)
-    if len(args.source) == 1:
+    if source == "a folder":
         return sources.folder_frames(
             args.source[0], args.images, args.labels, args.calibration, args.ignore_labels, args.colours_are_ids
         )
