@@ -39,18 +39,25 @@ def main(argv: list[str] | None = None) -> int:
     args = parser_for(argv).parse_args(argv)
     try:
         return args.run(args)
-    except (ValueError, OSError) as error:
-        print(f"amodal {args.command}: {error}", file=sys.stderr)
-        return 1
+    except ValueError as error:
+        return _failed(args.command, str(error))
+    except OSError as error:
+        a_file = isinstance(error, (FileExistsError, NotADirectoryError))
+        reason = "expected a folder, it is a file" if a_file else error.strerror
+        return _failed(args.command, f"{error.filename}: {reason}" if error.filename else str(error))
     except ImportError as error:
         advice = remedy(error)
         if advice is None:
             raise
         without = "; --model geometric does without" if args.command in ("complete", "evaluate") else ""
-        print(f"amodal {args.command}: {advice}{without}", file=sys.stderr)
-        return 1
+        return _failed(args.command, advice + without)
     except KeyboardInterrupt:
         return 130
+
+
+def _failed(command: str, reason: str) -> int:
+    print(f"amodal {command}: {reason}", file=sys.stderr)
+    return 1
 
 
 def parser_for(argv: Sequence[str]) -> Parser:

@@ -144,6 +144,14 @@ def test_the_readme_runs_as_printed(street):
     assert done.stdout.startswith("INFERRED")
 
 
+def test_a_path_that_cannot_be_written_is_told_in_words(street, capsys):
+    words = ["complete", "street.png", "car.png", "--model", "geometric", "--out"]
+    assert cli.main([*words, "lamp.png"]) == 1
+    assert capsys.readouterr().err == "amodal complete: lamp.png: expected a folder, it is a file\n"
+    assert cli.main([*words, "lamp.png/out"]) == 1
+    assert "amodal complete: lamp.png/out: expected a folder" in capsys.readouterr().err
+
+
 #: Only what requirements/runtime.txt brings, with what that brings in turn; and no ROS.
 LIGHT = """
 import re, sys
