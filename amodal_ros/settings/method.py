@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from amodal_ros.scene import Occluders
-from amodal_ros.settings.readings import CONDITIONS, READINGS, Area, Condition, Equation, Histogram, Reading, Start
+from amodal_ros.settings.readings import CONDITIONS, READINGS, Area, Condition, Equation, Histogram, Reading
 from amodal_ros.settings.values import Value, hints, number, parsed
 
 EmptyMask = Literal["known", "unknown"]
@@ -122,11 +122,6 @@ class Settings(Value):
                 raise ValueError(
                     f"{name}: the reading {reading.name} goes with {' or '.join(known)}, it does not use {value!r}"
                 )
-        if isinstance(reading, Start) and round(reading.strength * self.sampling.steps) < 1:
-            raise ValueError(
-                "strength: the reading start takes that share of the steps, the last ones: expected strength * steps "
-                f"of at least one after rounding, got {reading.strength} * {self.sampling.steps}"
-            )
 
     def replace(self, **changes: Any) -> Settings:
         """A changed copy.
