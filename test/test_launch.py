@@ -25,6 +25,7 @@ VALUES = {
     "live": ("false", False),
     "live_budget": ("1", 1.0),
     "live_batch": ("2", 2),
+    "live_preference": ("0.2", 0.2),
     "frame_budget": ("0.25", 0.25),
     "image_transport": ("compressed", "compressed"),
     "masks": ("yolo", "yolo"),

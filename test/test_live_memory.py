@@ -47,22 +47,34 @@ def test_what_is_remembered_is_worth_less_with_time_and_with_another_size():
     assert track(shape(), fresh, stamp=now).best() is fresh
 
 
-@pytest.mark.parametrize(("worth", "heard"), [(0.90, True), (0.89, True), (0.85, False)])
-def test_a_completion_is_shown_unless_a_view_is_known_better_by_more_than_a_little(worth, heard):
-    view, completion = shape(0.9, source=Source.GEOMETRIC), shape(worth)
-    assert (track(view, completion).best() is completion) == heard
+@pytest.mark.parametrize(("preference", "heard"), [(0.2, True), (0.05, False)])
+def test_a_completion_is_shown_unless_a_view_is_expected_to_be_better_by_the_preference(preference, heard):
+    view, completion = shape(0.9, source=Source.GEOMETRIC), shape(0.8)
+    assert (track(view, completion, preference=preference).best() is completion) == heard
 
 
-def test_a_completion_is_worth_no_less_than_the_hull_that_the_judge_could_have_chosen():
+def test_what_a_moved_shape_leaves_unexplained_costs_only_where_it_is_guessed():
+    """The answer holds the visible mask as it is: a shape that hardly hides loses hardly anything by it."""
+    known, guessed = shape(score=0.8), shape(score=0.8)
+    known.guessed, guessed.guessed = 0.1, 0.6
+    assert known.value(SECOND) == pytest.approx(0.9 - 0.9 * 0.2 * 0.1)
+    assert guessed.value(SECOND) == pytest.approx(0.9 - 0.9 * 0.2 * 0.6)
+
+
+@pytest.mark.parametrize(("expected_iou", "hull_iou", "gain"), [(0.5, 0.42, 0.08), (0.1, 0.12, 0.0), (0.1, np.nan, 0.0)])
+def test_a_completion_is_worth_as_much_more_than_geometry_as_the_judge_found_it_better_than_the_hull(
+    expected_iou, hull_iou, gain
+):
     known = Tracks()
     frame, _ = passing()[0]
     known.observe(frame)
     i = next(i for i in range(len(frame.things)) if not frame.unoccluded(i))
     request = known.request(frame.things[i].id)
     geometric = frame.geometric(i)
-    known.settle(request, dataclasses.replace(geometric, source=Source.INFERRED, expected_iou=0.1))
+    done = dataclasses.replace(geometric, source=Source.INFERRED, expected_iou=expected_iou, hull_iou=hull_iou)
+    known.settle(request, done)
     best = known.get(frame.things[i].id).best()
-    assert best.source is Source.INFERRED and best.worth == geometric.expected_iou
+    assert best.source is Source.INFERRED and best.worth == pytest.approx(geometric.expected_iou + gain)
 
 
 def test_the_newest_shape_stays_and_the_least_worth_of_the_others_goes():

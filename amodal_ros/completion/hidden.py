@@ -157,6 +157,13 @@ def answer_signs(scene: Scene, i: int, view: View, logits: np.ndarray, hidden: n
     return np.array([1.0, logit(share), cut, log_size(mask), float(mask.touches_edge(*scene.shape)), sharp])
 
 
+def with_overlap(signs: np.ndarray, share: float) -> np.ndarray:
+    """The `answer_signs` of another answer for the same thing, whose `overlap` is `share`."""
+    signs = signs.copy()
+    signs[ANSWER_SIGNS.index("overlap")] = logit(share)
+    return signs
+
+
 def expected_iou(signs: np.ndarray) -> float:
     """The IoU that an answer with these `answer_signs` can expect, in [0, 1]. It rises with the `overlap`."""
     return float(sigmoid(signs @ weights("completed IoU", ANSWER_SIGNS)))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from amodal_ros.completion.crop import ObjectCrop
-from amodal_ros.completion.hidden import View, answer_signs, expected_iou, hidden_probability, leaned, overlap
+from amodal_ros.completion.hidden import View, answer_signs, expected_iou, hidden_probability, leaned, overlap, with_overlap
 from amodal_ros.scene import MaskRegion, Scene
 from amodal_ros.scene.order import entry
 from amodal_ros.settings.method import Judgement
@@ -54,6 +54,7 @@ class Verdict:
         amodal: in frame coordinates.
         kind: which candidate it is: one of `visible`, `hull`, `completion`, or `likely` (what is probably hidden).
         expected_iou: with the truth, in [0, 1].
+        hull_iou: the same for the bounded hull.
         signs: what told it (`hidden.ANSWER_SIGNS`).
         scene, crop, logits: what it was told from.
         view, hidden: what was known, and how probable it is that a pixel is hidden, float32 (r, r).
@@ -62,6 +63,7 @@ class Verdict:
     amodal: MaskRegion
     kind: str
     expected_iou: float
+    hull_iou: float
     signs: np.ndarray
     scene: Scene
     crop: ObjectCrop
@@ -80,10 +82,10 @@ def judged(scene: Scene, i: int, crop: ObjectCrop, logits: np.ndarray, judgement
     """
     view = View.of(scene, i, crop)
     hidden = hidden_probability(view, logits)
-    mask = scene.masks[i]
+    hull = scene.bounded_hull(i)
     candidates = {"completion": admissible(crop.region(logits), scene, i, judgement)}
     if judgement.answer == "best":
-        candidates |= {"visible": mask, "hull": scene.bounded_hull(i)}
+        candidates |= {"visible": scene.masks[i], "hull": hull}
         for threshold in LIKELY:
             shape = admissible(crop.region(hidden - threshold), scene, i, judgement)
             candidates[f"likely {threshold}"] = shape
@@ -91,7 +93,9 @@ def judged(scene: Scene, i: int, crop: ObjectCrop, logits: np.ndarray, judgement
     leaning = leaned(hidden, LEAN["any" if scene.occluders in ("any", "off") else "instances"])
     kind = max(cells, key=lambda k: overlap(view, leaning, cells[k]))
     told = answer_signs(scene, i, view, logits, hidden, overlap(view, hidden, cells[kind]))
-    return Verdict(candidates[kind], kind.split()[0], expected_iou(told), told, scene, crop, logits, view, hidden)
+    of_hull = with_overlap(told, overlap(view, hidden, crop.mask(hull)))
+    worth = expected_iou(told), expected_iou(of_hull)
+    return Verdict(candidates[kind], kind.split()[0], *worth, told, scene, crop, logits, view, hidden)
 
 
 def agreement_of(shapes: Sequence[MaskRegion]) -> float:

@@ -455,6 +455,7 @@ def _conclude(scene: Scene, tasks: list[_Task], call: _Call) -> Completion:
         scene.shape,
         Source.INFERRED,
         verdict.expected_iou,
+        verdict.hull_iou,
         around=partial(scene.possible, i),
         agreement=agreement_of([admissible(t.guess, scene, i, judgement) for t in tasks]),
         occluders=scene.in_front_of(i),

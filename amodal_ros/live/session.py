@@ -70,6 +70,7 @@ class LiveSession:
         tracks: the memory and its bounds.
         in_line: instead of a worker, complete this many objects within every `answer`: same frames, same decisions,
             whatever the wall clock. For tests and evaluation.
+        late: completions in line count from the next frame on, as those of a worker that takes its time.
         seed: of every completion: the same object keeps its noise, which steadies its mask.
 
     Raises:
@@ -86,6 +87,7 @@ class LiveSession:
         priority: Priority | None = None,
         tracks: Tracks | None = None,
         in_line: int | None = None,
+        late: bool = False,
         seed: int = 0,
     ) -> None:
         if not 0.0 <= budget <= 1.0:
@@ -98,7 +100,7 @@ class LiveSession:
         self._pipeline = pipeline
         self._budget, self._batch, self._patience = budget, batch, patience
         self._priority = priority or Priority()
-        self._in_line, self._seed = in_line, seed
+        self._in_line, self._late, self._seed = in_line, late, seed
         self._lock = threading.Condition()
         self._tracks = Tracks() if tracks is None else tracks
         self._pairs = Pairs()
@@ -164,13 +166,15 @@ class LiveSession:
             latest = _Latest(scene, [self._answer(scene, i) for i in range(len(scene.things))], self._era)
             self._latest = latest
             self._lock.notify_all()
+        early = list(latest.answers)
         if self._in_line is None:
             self._await(latest, started + self._patience, should_stop)
         else:
             self._complete_in_line(latest, self._in_line, should_stop)
         with self._lock:
-            self._figures.answered(latest.answers, scene.stamp, time.perf_counter() - started)
-            return list(latest.answers)
+            answers = early if self._late else list(latest.answers)
+            self._figures.answered(answers, scene.stamp, time.perf_counter() - started)
+            return answers
 
     def _answer(self, scene: Scene, i: int) -> Answer:
         """The best that is known about thing i now: nothing hides it, a remembered shape, or the bounded hull."""

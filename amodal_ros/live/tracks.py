@@ -22,9 +22,8 @@ WELL_EXPLAINED = 0.9
 #: A completion is expected to lose this times what the bounded hull loses. Whatever a shape is worth when it is made
 #: falls with its age (per second) and with the change of the object's size (per doubling).
 FRESH, AGEING, RESIZING = 0.55, 0.01, 0.05
-#: A completion is shown where a view is known better by less than this. What a moved shape leaves unexplained of the
-#: visible mask is no fault of the answer, which holds that mask as it is; a view of the same image has no such loss.
-PREFERENCE = 0.03
+#: A completion is shown where a view, or the bounded hull, is expected to be better by less than this.
+PREFERENCE = 0.1
 #: An id names another object when its colours change by more than this between two images (Hellinger distance; on
 #: street sequences 0.1 % of the same objects' changes and 92 % of the differences between objects are above it). Asked
 #: of masks with so many pixels, and where neither has more than so many times the other's: else they show other parts.
@@ -43,6 +42,7 @@ class Shape:
         amodal: the whole object in that image.
         worth: its expected IoU with the truth when it was made, in [0, 1].
         score: how well it explains the known pixels of the latest image, in [0, 1].
+        guessed: share of it that can be hidden there, in [0, 1].
         pose: from that image to the latest one.
         agreement: among the completion's samples, NaN if one was drawn.
         estimates_outside: whether it says how far the object goes on outside the frame.
@@ -55,6 +55,7 @@ class Shape:
     amodal: MaskRegion
     worth: float
     score: float = 1.0
+    guessed: float = 1.0
     pose: Similarity = field(default_factory=Similarity)
     moved: MaskRegion = field(default_factory=MaskRegion.empty)
     hidden: MaskRegion = field(default_factory=MaskRegion.empty)
@@ -79,11 +80,16 @@ class Shape:
         self.moved = pose.mask(self.amodal, scene.shape)
         feasible = scene.feasible(i, self.moved.box)
         self.hidden = self.moved & feasible
+        self.guessed = self.hidden.area / max(1, self.moved.area)
         self.score = scene.score(i, self.moved, feasible)
 
     def value(self, now: int) -> float:
-        """Expected IoU with the truth at `now` nanoseconds: the one figure by which shapes are compared."""
-        return self.aged_worth(now) - self.worth * (1.0 - self.score)
+        """Expected IoU with the truth at `now` nanoseconds: the one figure by which shapes are compared.
+
+        What it leaves unexplained of the known pixels counts for the part that is guessed: the rest of the answer is
+        the visible mask as it is.
+        """
+        return self.aged_worth(now) - self.worth * (1.0 - self.score) * self.guessed
 
     def aged_worth(self, now: int) -> float:
         """The same whether or not the shape explains the latest image."""
@@ -115,6 +121,7 @@ class Track:
         step: how it moved between its last two images, which were `interval` nanoseconds apart.
         geometric: the IoU that the geometric answer for its latest image can expect.
         asked: stamp of the last image on which the model was asked about it.
+        preference: see Tracks.
     """
 
     id: int
@@ -127,6 +134,7 @@ class Track:
     interval: int = 100_000_000
     geometric: float = 1.0
     asked: int | None = None
+    preference: float = PREFERENCE
     shapes: list[Shape] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
 
@@ -147,7 +155,8 @@ class Track:
     def best(self) -> Shape | None:
         """The shape to show in the latest image, if one explains it."""
         shown = [s for s in self.shapes if s.moved.area and s.score >= EXPLAINS]
-        return max(shown, key=lambda s: s.value(self.stamp) + PREFERENCE * (s.source is Source.INFERRED), default=None)
+        ahead = self.preference
+        return max(shown, key=lambda s: s.value(self.stamp) + ahead * (s.source is Source.INFERRED), default=None)
 
     def add(self, shape: Shape) -> None:
         self.shapes.append(shape)
@@ -201,10 +210,18 @@ class Tracks:
         max_tracks: the longest unseen go first. It bounds the time of an answer too: of a frame's objects so many are
             followed, the largest; the others are answered by geometry.
         max_bytes: of masks; the longest unseen go first.
+        preference: a completion is shown where a view is expected to be better by less than this IoU.
     """
 
-    def __init__(self, forget_after: float = 3.0, max_tracks: int = 64, max_bytes: int = 64 << 20) -> None:
+    def __init__(
+        self,
+        forget_after: float = 3.0,
+        max_tracks: int = 64,
+        max_bytes: int = 64 << 20,
+        preference: float = PREFERENCE,
+    ) -> None:
         self.forget_after, self.max_tracks, self.max_bytes = forget_after, max_tracks, max_bytes
+        self.preference = preference
         self.jumps = 0  #: how often an id turned out to be another object
         self.clear()
 
@@ -243,7 +260,7 @@ class Tracks:
             if track is not None and _is_another(track, seen):
                 track = None
                 self.jumps += 1
-            track = track or Track(instance_id, scene.stamp, scene.stamp, seen.visible)
+            track = track or Track(instance_id, scene.stamp, scene.stamp, seen.visible, preference=self.preference)
             _follow(track, seen, scene, i)
             _remember_view(track, scene.geometric(i), scene.occluders in ("instances", "depth"))
             # Re-inserting keeps the dict ordered by when tracks were last seen.
@@ -287,11 +304,12 @@ class Tracks:
         track.requests.remove(request)
         if completion is None or completion.source is not Source.INFERRED:
             return
-        amodal = completion.amodal
-        known = not math.isnan(completion.expected_iou)
-        # The bounded hull was among what the judge chose from (`completion.judge`), so the answer is worth no less. The
-        # two figures come from two regressions and do not compare to a hundredth.
-        worth = max(completion.expected_iou, request.geometric) if known else request.worth
+        amodal, worth = completion.amodal, request.worth
+        if not math.isnan(completion.expected_iou):
+            # The judge had the bounded hull to choose from (`completion.judge`) and says how much better the answer is.
+            # That counts from what geometry thinks of its hull: of two regressions only differences compare.
+            gain = max(0.0, completion.expected_iou - completion.hull_iou)  # 0 where the hull's is not known
+            worth = min(1.0, max(completion.expected_iou, request.geometric + gain))
         shape = Shape(request.stamp, completion.source, amodal, worth, pose=request.pose)
         shape.agreement, shape.estimates_outside = completion.agreement, completion.estimates_outside
         if request.stamp == track.stamp:

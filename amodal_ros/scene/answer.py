@@ -41,6 +41,7 @@ class Completion:
         frame_shape: (height, width) of the frame that the ratios refer to.
         source: where `amodal` comes from.
         expected_iou: estimate of the IoU of `amodal` with the true whole object, in [0, 1]; NaN if unknown.
+        hull_iou: of a completed object, the same estimate for its bounded hull; NaN if unknown.
         around: tells where the object can be if a mask is the best guess at it; None: nowhere else.
         agreement: mean IoU of the samples with their majority in [0, 1]; NaN if one was drawn.
         occluders: which masks can be in front: positions in `scene.Scene.masks`.
@@ -56,6 +57,7 @@ class Completion:
     frame_shape: tuple[int, int]
     source: Source
     expected_iou: float = math.nan
+    hull_iou: float = math.nan
     around: Callable[[MaskRegion], MaskRegion] | None = field(default=None, repr=False)
     agreement: float = math.nan
     occluders: tuple[int, ...] = ()

@@ -57,6 +57,7 @@ def load(parameters: Parameters) -> Loaded:
 
     from amodal_ros.completion import AmodalPipeline
     from amodal_ros.live.session import LiveSession
+    from amodal_ros.live.tracks import Tracks
 
     pipeline = AmodalPipeline.from_pretrained(
         parameters.model,
@@ -64,7 +65,12 @@ def load(parameters: Parameters) -> Loaded:
         device=None if parameters.device == "auto" else parameters.device,
     )
     if parameters.live:
-        answerer: Answerer = LiveSession(pipeline, budget=parameters.live_budget, batch=parameters.live_batch)
+        answerer: Answerer = LiveSession(
+            pipeline,
+            budget=parameters.live_budget,
+            batch=parameters.live_batch,
+            tracks=Tracks(preference=parameters.live_preference),
+        )
     else:
         answerer = PlainAnswerer(pipeline, frame_budget=parameters.frame_budget)
     device = pipeline.backend.device

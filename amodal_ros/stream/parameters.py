@@ -33,6 +33,12 @@ class Parameters(Options):
         1.0, "If live: share of the time that the model may work behind the answers; 0: never", between=(0.0, 1.0)
     )
     live_batch: int = option(1, "If live: objects per call of the model; a GPU takes several", between=(1, 64))
+    live_preference: float = option(
+        0.1,
+        "If live: what the model made of an object is shown unless memory or geometry is expected to be better by so "
+        "much IoU; 0: whatever is expected to be best; 1: the model's whenever it explains what is seen",
+        between=(0.0, 1.0),
+    )
     frame_budget: float = option(
         0.1,
         "Seconds per frame for completions; objects beyond it are answered GEOMETRIC. Not used if live",
