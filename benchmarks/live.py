@@ -3,8 +3,9 @@
     python benchmarks/live.py --model embedded --json benchmarks/live.json --figure docs/live.png
 
 Sequences at 10 Hz with exact truth are answered in deterministic mode with 0, 1, 2, 4 and unlimited completions per
-frame, and, for comparison, by completing every object of every frame afresh and forgetting it. A completion depends on
-the image and the seed alone, so the runs share them: each object of each frame is completed at most once.
+frame, ready in its answer or, as behind a worker, a frame later, and, for comparison, by completing every object of
+every frame afresh and forgetting it. A completion depends on the image and the seed alone, so the runs share them: each
+object of each frame is completed at most once.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ SEEDS = TEST_SEEDS[-200:-100]
 #: Objects with fewer visible pixels do not count: nobody plans around them, and they never take the model.
 MIN_VISIBLE = 100
 PER_FRAME = (0, 1, 2, 4)
+LATE = "live, {}, a frame late"
 HULL, AFRESH, EVERY = "bounded hull", "every object afresh", "live, every object"
 #: Objects whose true outline changes by more than this (1 - IoU, motion compensated) between frames are not rigid.
 CHANGES = 0.04
@@ -115,6 +117,8 @@ def runs(scenes: Sequence[Scene], shared: Shared) -> Iterator[tuple[str, Run]]:
     for count in (*PER_FRAME, 10_000):
         session = LiveSession(shared, in_line=count, batch=8)
         yield (EVERY if count == 10_000 else f"live, {count}"), answer_all(session, scenes, shared)
+    for count in PER_FRAME[1:]:
+        yield LATE.format(count), answer_all(LiveSession(shared, in_line=count, late=True), scenes, shared)
 
 
 # --- what is measured -------------------------------------------------------------------------------------------
@@ -220,13 +224,15 @@ def draw(report: dict, path: Path) -> None:
     for (label, part), colour in zip(parts.items(), ("tab:blue", "tab:orange")):
         means = [100 * part["methods"][f"live, {n}"]["mean"] for n in PER_FRAME]
         axes.plot(PER_FRAME, means, "o-", color=colour, label=f"live: {label}")
+        late = [means[0], *(100 * part["methods"][LATE.format(n)]["mean"] for n in PER_FRAME[1:])]
+        axes.plot(PER_FRAME, late, "o--", color=colour, label=f"the same, a frame late: {label}")
         afresh = 100 * part["methods"][AFRESH]["mean"]
         axes.axhline(afresh, color=colour, linestyle=":", label=f"every object afresh: {label}")
     real_time = report["completions_per_second"] / RATE
     if real_time < max(PER_FRAME):
         axes.axvline(real_time, color="grey", linestyle="--", label=f"real time here: {real_time:.2f} per frame")
     axes.set(xlabel=f"completions per frame (10 Hz, model {report['model']})", ylabel="mIoU [%]")
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=7)
     figure.savefig(path, dpi=150)
 
 

@@ -61,17 +61,15 @@ def test_what_a_moved_shape_leaves_unexplained_costs_only_where_it_is_guessed():
     assert guessed.value(SECOND) == pytest.approx(0.9 - 0.9 * 0.2 * 0.6)
 
 
-@pytest.mark.parametrize(("expected_iou", "hull_iou", "gain"), [(0.5, 0.42, 0.08), (0.1, 0.12, 0.0), (0.1, np.nan, 0.0)])
-def test_a_completion_is_worth_as_much_more_than_geometry_as_the_judge_found_it_better_than_the_hull(
-    expected_iou, hull_iou, gain
-):
+@pytest.mark.parametrize(("answer", "hull", "gain"), [(0.5, 0.42, 0.08), (0.1, 0.12, 0.0), (0.1, np.nan, 0.0)])
+def test_a_completion_is_worth_as_much_more_than_geometry_as_the_judge_found_it_better_than_the_hull(answer, hull, gain):
     known = Tracks()
     frame, _ = passing()[0]
     known.observe(frame)
     i = next(i for i in range(len(frame.things)) if not frame.unoccluded(i))
     request = known.request(frame.things[i].id)
     geometric = frame.geometric(i)
-    done = dataclasses.replace(geometric, source=Source.INFERRED, expected_iou=expected_iou, hull_iou=hull_iou)
+    done = dataclasses.replace(geometric, source=Source.INFERRED, expected_iou=answer, hull_iou=hull)
     known.settle(request, done)
     best = known.get(frame.things[i].id).best()
     assert best.source is Source.INFERRED and best.worth == pytest.approx(geometric.expected_iou + gain)

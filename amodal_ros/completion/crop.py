@@ -44,19 +44,19 @@ class ObjectCrop:
     def image(self, frame: np.ndarray) -> np.ndarray:
         """The window's pixels, uint8 (resolution, resolution, 3); the frame's border repeats outside of it."""
         height, width = frame.shape[:2]
-        rows = np.clip(np.arange(self.y, self.y + self.height), 0, height - 1)
-        columns = np.clip(np.arange(self.x, self.x + self.width), 0, width - 1)
-        # Only the rows and columns of the window are touched, never the whole frame.
-        window = frame[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        window = window[np.ix_(rows - rows[0], columns - columns[0])]
+        beyond = -self.y, self.y + self.height - height, -self.x, self.x + self.width - width
+        top, bottom, left, right = (max(0, pixels) for pixels in beyond)
+        window = frame[self.y + top : self.y + self.height - bottom, self.x + left : self.x + self.width - right]
+        if top or bottom or left or right:
+            window = cv2.copyMakeBorder(window, top, bottom, left, right, cv2.BORDER_REPLICATE)
         return self._resize(window)
 
     def mask(self, region: MaskRegion) -> np.ndarray:
         """A frame mask in crop pixels, bool (resolution, resolution); a mask in the window never vanishes."""
         window = region.window(*self.box)
-        share = self._resize(window.astype(np.float32))
-        out = share >= 0.5
-        return out if out.any() else share > 0
+        # Bytes resize several times as fast as floats, and round a share of one half up, too.
+        out = self._resize(window.view(np.uint8) * np.uint8(255)) >= 128
+        return out if out.any() else self._resize(window.astype(np.float32)) > 0
 
     def region(self, logits: np.ndarray) -> MaskRegion:
         """A mask painted in the crop back in frame pixels: set where `logits` (resolution, resolution) > 0."""
