@@ -62,7 +62,9 @@ def test_what_a_moved_shape_leaves_unexplained_costs_only_where_it_is_guessed():
 
 
 @pytest.mark.parametrize(("answer", "hull", "gain"), [(0.5, 0.42, 0.08), (0.1, 0.12, 0.0), (0.1, np.nan, 0.0)])
-def test_a_completion_is_worth_as_much_more_than_geometry_as_the_judge_found_it_better_than_the_hull(answer, hull, gain):
+def test_a_completion_is_worth_as_much_more_than_geometry_as_the_judge_found_it_better_than_the_hull(
+    answer, hull, gain
+):
     known = Tracks()
     frame, _ = passing()[0]
     known.observe(frame)

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from amodal_ros.completion.crop import ObjectCrop
-from amodal_ros.completion.hidden import View, answer_signs, expected_iou, hidden_probability, leaned, overlap, with_overlap
+from amodal_ros.completion.hidden import (
+    View,
+    answer_signs,
+    expected_iou,
+    hidden_probability,
+    leaned,
+    overlap,
+    with_overlap,
+)
 from amodal_ros.scene import MaskRegion, Scene
 from amodal_ros.scene.order import entry
 from amodal_ros.settings.method import Judgement

@@ -41,9 +41,9 @@ class Completion:
         frame_shape: (height, width) of the frame that the ratios refer to.
         source: where `amodal` comes from.
         expected_iou: estimate of the IoU of `amodal` with the true whole object, in [0, 1]; NaN if unknown.
-        hull_iou: of a completed object, the same estimate for its bounded hull; NaN if unknown.
         around: tells where the object can be if a mask is the best guess at it; None: nowhere else.
         agreement: mean IoU of the samples with their majority in [0, 1]; NaN if one was drawn.
+        hull_iou: what `expected_iou` would be of a completed object's bounded hull; NaN if unknown.
         occluders: which masks can be in front: positions in `scene.Scene.masks`.
         enters: pixels that the model painted into other masks, by their position: evidence of who is in front.
         estimates_outside: whether `amodal` says how far the object goes on outside the frame. What reaches the edge
@@ -57,9 +57,9 @@ class Completion:
     frame_shape: tuple[int, int]
     source: Source
     expected_iou: float = math.nan
-    hull_iou: float = math.nan
     around: Callable[[MaskRegion], MaskRegion] | None = field(default=None, repr=False)
     agreement: float = math.nan
+    hull_iou: float = math.nan
     occluders: tuple[int, ...] = ()
     enters: Mapping[int, int] = field(default_factory=dict, repr=False)
     estimates_outside: bool = True
