@@ -152,6 +152,13 @@ def test_a_path_that_cannot_be_written_is_told_in_words(street, capsys):
     assert "amodal complete: lamp.png/out: expected a folder" in capsys.readouterr().err
 
 
+def test_a_reader_that_has_seen_enough_is_no_error():
+    done = subprocess.run(
+        f"{sys.executable} -m amodal_ros.cli models list | true", shell=True, capture_output=True, text=True
+    )
+    assert done.stderr == ""
+
+
 #: Only what requirements/runtime.txt brings, with what that brings in turn; and no ROS.
 LIGHT = """
 import re, sys
