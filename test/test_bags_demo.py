@@ -107,7 +107,7 @@ def test_a_bag_without_label_maps(tmp_path):
         bag.write(IMAGE_TOPIC, typed.image(scene(1)[0].image, 5), 5)
     done = demo("--bag", tmp_path / "bag", "--out", tmp_path / "demo")
     assert done.returncode == 1
-    assert f"no messages on {LABELS_TOPIC}" in done.stderr
+    assert f"no messages on {LABELS_TOPIC}; say --image and --instance-mask, it holds {IMAGE_TOPIC}" in done.stderr
 
 
 # --- what is not sane ---------------------------------------------------------------------------------------------

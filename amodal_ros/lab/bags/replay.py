@@ -57,10 +57,11 @@ class Topics:
         with BagReader(bag) as reader:
             found, frames = reader.topics, reader.counts
         if image is None:
-            image = COMPRESSED_TOPIC if IMAGE_TOPIC not in found else IMAGE_TOPIC
+            image = COMPRESSED_TOPIC if IMAGE_TOPIC not in found and COMPRESSED_TOPIC in found else IMAGE_TOPIC
         for topic in (image, labels):
             if not frames.get(topic):
-                raise BagError(f"{bag}: no messages on {topic}; it has {', '.join(sorted(found))}")
+                held = ", ".join(sorted(found)) or "nothing"
+                raise BagError(f"{bag}: no messages on {topic}; say --image and --instance-mask, it holds {held}")
         camera = CAMERA_TOPIC if frames.get(CAMERA_TOPIC) else None
         return Topics(image, labels, camera, found[image] == "sensor_msgs/msg/CompressedImage")
 
