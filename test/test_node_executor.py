@@ -9,6 +9,7 @@ import pytest
 
 rclpy = pytest.importorskip("rclpy")
 
+from rclpy._rclpy_pybind11 import RCLError  # noqa: E402
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup  # noqa: E402
 from ros_graph import DEADLINE  # noqa: E402
 
@@ -108,6 +109,60 @@ def test_spinning_outlives_a_moment_without_memory_and_starts_no_thread(monkeypa
         node.create_timer(0.001, work, callback_group=slow)
         executor.spin()
     assert len(calls) > 2 and len(told) == 1
+
+
+@pytest.mark.parametrize("is_slow", [False, True])
+def test_what_was_taken_when_memory_ended_is_offered_again(is_slow, monkeypatch):
+    """rclpy marks what is ready before it makes the task that would run it; the middleware fails in its own words."""
+    calls, told, failures = [], [], [MemoryError(), RCLError("failed to allocate"), MemoryError()]
+    with spun(told.append) as (node, slow, executor):
+        make = rclpy.executors.Task
+
+        def make_without_memory(*args, **kwargs):
+            if failures:
+                raise failures.pop()
+            return make(*args, **kwargs)
+
+        def work() -> None:
+            calls.append(1)
+            if len(calls) > 2:
+                executor.stop()
+
+        monkeypatch.setattr(rclpy.executors, "Task", make_without_memory)
+        node.create_timer(0.001, work, callback_group=slow if is_slow else None)
+        end = threading.Timer(DEADLINE, executor.stop)
+        end.start()
+        executor.spin()
+        end.cancel()
+    assert len(calls) > 2 and [type(error) for error in told] == [MemoryError, RCLError, MemoryError]
+
+
+def test_a_task_that_fails_itself_ends_no_thread_and_leaves_its_group(monkeypatch):
+    calls, told, failures = [], [], [MemoryError()]
+    with spun(told.append) as (node, slow, executor):
+        call = rclpy.executors.Task.__call__
+
+        def call_without_memory(task):
+            if failures and threading.current_thread() is not threading.main_thread():
+                raise failures.pop()
+            return call(task)
+
+        monkeypatch.setattr(rclpy.executors.Task, "__call__", call_without_memory)
+        node.create_timer(0.001, lambda: calls.append(1), callback_group=slow)
+        spin_until(executor, lambda: len(calls) > 2)
+    assert [type(error) for error in told] == [MemoryError]
+
+
+def test_spinning_that_only_fails_ends(monkeypatch):
+    monkeypatch.setattr("amodal_ros.node.executor.PATIENCE", 0.3)
+    with spun(lambda error: None) as (_, _, executor):
+
+        def wait(*args):
+            raise RCLError("broken")
+
+        monkeypatch.setattr(executor, "wait_for_ready_callbacks", wait)
+        with pytest.raises(RCLError):
+            executor.spin()
 
 
 def test_a_slow_callback_runs_once_at_a_time():
