@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -63,3 +64,21 @@ def test_nothing_is_left_to_fill_in():
     for page in PAGES:
         found = re.search(r"REPOSITORY|SIZE_[A-Z]+|TODO|\.\./shared", page.read_text())
         assert found is None, f"{page.name}: {found}"
+
+
+def test_foxgloves_layout_holds_together():
+    """Every panel is placed once, and every topic of ours is one that a node's page names."""
+    text = (ROOT / "config" / "foxglove.json").read_text()
+    layout = json.loads(text)
+
+    def panels(tree: str | dict) -> list[str]:
+        if isinstance(tree, str):
+            tabs = layout["configById"][tree].get("tabs", [])
+            return [tree, *(panel for tab in tabs for panel in panels(tab["layout"]))]
+        return [*panels(tree["first"]), *panels(tree["second"])]
+
+    assert sorted(panels(layout["layout"])) == sorted(layout["configById"])
+    topics = set(re.findall(r"/amodal_(node|obstacles)/(\w+)", text))
+    assert ("node", "annotations") in topics
+    for node, topic in topics:
+        assert f"`~/{topic}`" in (ROOT / "docs" / f"{node}.md").read_text()
