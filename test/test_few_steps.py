@@ -120,11 +120,8 @@ class Toy:
         self.current = DiffusionSchedule(self.config, steps, CPU)
         return self.current
 
-    def mask_conditioning(self, image, area):
-        return torch.ones_like(image[:, :1]) if self.has_mask_input else None
-
-    def empty_conditioning(self, image, meaning):
-        return torch.zeros_like(image[:, :1]) if self.has_mask_input else None
+    def mask_conditioning(self, area, outside):
+        return torch.full_like(area, float(area.any()))  # whether there is an area to paint
 
     def predict(self, z, timestep, conditioning):
         a, b = ABAR[timestep].sqrt(), (1 - ABAR[timestep]).sqrt()

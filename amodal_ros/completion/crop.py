@@ -54,6 +54,8 @@ class ObjectCrop:
     def mask(self, region: MaskRegion) -> np.ndarray:
         """A frame mask in crop pixels, bool (resolution, resolution); a mask in the window never vanishes."""
         window = region.window(*self.box)
+        if not window.any():
+            return np.zeros((self.resolution, self.resolution), bool)
         # Bytes resize several times as fast as floats, and round a share of one half up, too.
         out = self._resize(window.view(np.uint8) * np.uint8(255)) >= 128
         return out if out.any() else self._resize(window.astype(np.float32)) > 0

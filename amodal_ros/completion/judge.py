@@ -80,30 +80,39 @@ class Verdict:
     hidden: np.ndarray
 
 
-def judged(scene: Scene, i: int, crop: ObjectCrop, logits: np.ndarray, judgement: Judgement) -> Verdict:
+def judged(
+    scene: Scene, i: int, crop: ObjectCrop, logits: np.ndarray, judgement: Judgement, view: View | None = None
+) -> Verdict:
     """The best answer for thing i: nothing is hidden, the bounded hull, the completion, or what is probably hidden.
 
     Every candidate has an expected IoU, which is compared; only what was painted counts where `judgement` says so.
 
     Args:
         logits: the segmenter's mask of what was painted, the mean over samples, float (r, r), positive on the object.
+        view: what is known around it, where the caller has it already.
     """
-    view = View.of(scene, i, crop)
+    view = view or View.of(scene, i, crop)
     hidden = hidden_probability(view, logits)
-    hull = scene.bounded_hull(i)
-    candidates = {"completion": admissible(crop.region(logits), scene, i, judgement)}
-    if judgement.answer == "best":
-        candidates |= {"visible": scene.masks[i], "hull": hull}
-        for threshold in LIKELY:
-            shape = admissible(crop.region(hidden - threshold), scene, i, judgement)
-            candidates[f"likely {threshold}"] = shape
-    cells = {kind: crop.mask(shape) for kind, shape in candidates.items()}
+    shapes = {"completion": admissible(crop.region(logits), scene, i, judgement)}
+    shapes |= {"visible": scene.masks[i], "hull": scene.bounded_hull(i)}
+    cells: dict[str | float, np.ndarray] = {kind: crop.mask(shape) for kind, shape in shapes.items()}
+    # What is likely stays in crop pixels until it is chosen.
+    cells |= {threshold: _connected(hidden > threshold, view.visible) for threshold in LIKELY}
     leaning = leaned(hidden, LEAN["any" if scene.occluders in ("any", "off") else "instances"])
-    kind = max(cells, key=lambda k: overlap(view, leaning, cells[k]))
-    told = answer_signs(scene, i, view, logits, hidden, overlap(view, hidden, cells[kind]))
-    of_hull = with_overlap(told, overlap(view, hidden, crop.mask(hull)))
-    worth = expected_iou(told), expected_iou(of_hull)
-    return Verdict(candidates[kind], kind.split()[0], *worth, told, scene, crop, logits, view, hidden)
+    eligible = cells if judgement.answer == "best" else ("completion",)
+    best = max(eligible, key=lambda kind: overlap(view, leaning, cells[kind]))
+    if isinstance(best, float):
+        kind, amodal = "likely", admissible(crop.region(hidden - best), scene, i, judgement)
+    else:
+        kind, amodal = best, shapes[best]
+    told = answer_signs(scene, i, view, logits, hidden, overlap(view, hidden, cells[best]))
+    of_hull = with_overlap(told, overlap(view, hidden, cells["hull"]))
+    return Verdict(amodal, kind, expected_iou(told), expected_iou(of_hull), told, scene, crop, logits, view, hidden)
+
+
+def _connected(added: np.ndarray, visible: np.ndarray) -> np.ndarray:
+    """V and what hangs together with it, bool (r, r)."""
+    return MaskRegion.from_full(added | visible).connected_to(MaskRegion.from_full(visible)).full(*visible.shape)
 
 
 def agreement_of(shapes: Sequence[MaskRegion]) -> float:

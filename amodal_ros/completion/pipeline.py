@@ -23,6 +23,7 @@ from amodal_ros.completion.backends.loading import first_line
 from amodal_ros.completion.condition import background_pixels, condition_image, object_pixels, to_signed, to_uint8
 from amodal_ros.completion.crop import ObjectCrop
 from amodal_ros.completion.device import choose_device, choose_dtype, describe, is_out_of_memory
+from amodal_ros.completion.hidden import View
 from amodal_ros.completion.inputs import check_things, scene_of
 from amodal_ros.completion.judge import admissible, agreement_of, best_candidate, entries, judged
 from amodal_ros.completion.points import draw_points
@@ -296,9 +297,8 @@ class AmodalPipeline:
         else:
             crop = ObjectCrop.whole(*scene.shape, self.backend.resolution)
         pixels = crop.image(scene.image)
-        visible = crop.mask(mask)
-        feasible = crop.mask(scene.feasible(i, crop.box)) & ~visible
-        outside = crop.mask(MaskRegion(*crop.box[:2], ~_inside(scene.shape, crop.box)))
+        view = View.of(scene, i, crop)
+        visible, feasible, outside = view.visible, view.feasible, view.outside
 
         signed = to_signed(pixels)
         if isinstance(settings.condition, Real):
@@ -313,7 +313,7 @@ class AmodalPipeline:
         further = np.random.default_rng([call.seed, sample, 1])  # of its own, so that all other draws stay
         fresh = further.standard_normal((call.renewals, *self.backend.latent_shape), dtype=np.float32)
         points, labels = draw_points(visible, feasible, outside, settings.points, rng)
-        task = _Task(i, sample, crop, x, area, latent_noise, fresh, points, labels)
+        task = _Task(i, sample, crop, view, x, area, latent_noise, fresh, points, labels)
         if call.trace:
             task.trace = Trace(crop, pixels, visible, to_uint8(x), area, feasible, points=points, labels=labels)
         return task
@@ -386,6 +386,7 @@ class _Task:
     index: int
     sample: int
     crop: ObjectCrop
+    view: View
     condition: np.ndarray
     area: np.ndarray
     noise: np.ndarray
@@ -446,7 +447,9 @@ def _conclude(scene: Scene, tasks: list[_Task], call: _Call) -> Completion:
         if task.error is not None:
             raise task.error
     i, judgement, trace = tasks[0].index, call.settings.judgement, tasks[0].trace
-    verdict = judged(scene, i, tasks[0].crop, np.mean([t.logits for t in tasks], axis=0), judgement)
+    logits = np.mean([t.logits for t in tasks], axis=0)
+    view = tasks[0].view if scene is call.scene else None  # what is known is another where the order was told more
+    verdict = judged(scene, i, tasks[0].crop, logits, judgement, view)
     if trace is not None:
         trace.amodal, trace.verdict = tasks[0].crop.mask(verdict.amodal), verdict
     return Completion(
@@ -478,10 +481,6 @@ def _to_device(arrays: list[np.ndarray], backend: Backend) -> torch.Tensor:
 
 def _picture(image: torch.Tensor) -> np.ndarray:
     return to_uint8(image.float().cpu().numpy().transpose(1, 2, 0))
-
-
-def _inside(shape: tuple[int, int], box: tuple[int, int, int, int]) -> np.ndarray:
-    return MaskRegion(0, 0, np.ones(shape, bool)).window(*box)
 
 
 def _changed(settings: Settings, family: str, **changes: Any) -> Settings:

@@ -15,7 +15,7 @@ import torch
 from amodal_ros.completion.area import latent_area
 from amodal_ros.completion.backends.base import Backend
 from amodal_ros.errors import Interrupted
-from amodal_ros.settings.method import Settings
+from amodal_ros.settings.method import EmptyMask, Settings
 
 
 @torch.inference_mode()
@@ -45,12 +45,19 @@ def inpaint(
     Raises:
         Interrupted: `should_stop` said yes.
     """
-    x = backend.encode(image)
+    outside = backend.encode(image * (1 - area)) if backend.has_mask_input else None
+    # Readings that paint around V take x outside M alone: as the model is told it. Encoding is a sixth of the time.
+    told = outside if settings.reading.keeps_visible else None
+    x = backend.encode(image) if told is None else told
     mask = latent_area(area, backend.latent_factor)
     strength = leakage_strength(mask, settings, backend.has_mask_input)
-    known = backend.mask_conditioning(image, area)
     w = settings.sampling.guidance
-    empty = backend.empty_conditioning(image, settings.sampling.empty_mask) if w > 0 else None
+    known = empty = None
+    if outside is not None:
+        known = backend.mask_conditioning(area, outside)
+        if w > 0:
+            everything = x if told is None else backend.encode(image)
+            empty = empty_conditioning(backend, area, everything, settings.sampling.empty_mask)
 
     schedule = backend.schedule(settings.sampling.steps)
     first = settings.reading.first_step(len(schedule))
@@ -67,6 +74,19 @@ def inpaint(
         if observe is not None:
             observe(step, leak(clean, x, *strength))
     return backend.decode(z)
+
+
+def empty_conditioning(backend: Backend, area: torch.Tensor, x: torch.Tensor, meaning: EmptyMask) -> torch.Tensor:
+    """What the denoiser sees of Eq. 11's empty M: nothing masked (all of x known), or nothing known.
+
+    Args:
+        area: of the shape of M; its values do not count.
+        x: E(x).
+    """
+    if meaning == "known":
+        return backend.mask_conditioning(torch.zeros_like(area), x)
+    black = area.new_zeros(len(area), 3, *area.shape[2:])
+    return backend.mask_conditioning(torch.ones_like(area), backend.encode(black))
 
 
 def renewals(backend: Backend, settings: Settings) -> int:

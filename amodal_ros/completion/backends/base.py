@@ -6,8 +6,6 @@ from typing import Protocol
 
 import torch
 
-from amodal_ros.settings.method import EmptyMask
-
 
 class Schedule(Protocol):
     """Noise levels 0 (most noise) to len (clean), and a one-step solver between them.
@@ -72,11 +70,13 @@ class Backend(Protocol):
             ValueError: more steps than the sampler has.
         """
 
-    def mask_conditioning(self, image: torch.Tensor, area: torch.Tensor) -> torch.Tensor | None:
-        """What the denoiser sees of M and of x outside of it; None without a mask input."""
+    def mask_conditioning(self, area: torch.Tensor, outside: torch.Tensor) -> torch.Tensor:
+        """What the denoiser sees of M and of x outside of it; asked only of models with a mask input.
 
-    def empty_conditioning(self, image: torch.Tensor, meaning: EmptyMask) -> torch.Tensor | None:
-        """The same for Eq. 11's empty M: nothing masked (all of x known), or nothing known."""
+        Args:
+            area: M, (batch, 1, resolution, resolution).
+            outside: E(x (1 - M)).
+        """
 
     def predict(self, z: torch.Tensor, timestep: torch.Tensor, conditioning: torch.Tensor | None) -> torch.Tensor:
         """The denoiser's output for the empty prompt."""

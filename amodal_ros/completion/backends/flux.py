@@ -16,7 +16,6 @@ from amodal_ros.completion.backends.lora import merge_lora
 from amodal_ros.completion.backends.prompt import Prompt, check_prompt, clip_embedding, load_tokenizer, stored_prompt
 from amodal_ros.completion.backends.schedules import FlowSchedule, flow_config, scheduler_config
 from amodal_ros.errors import ModelError
-from amodal_ros.settings.method import EmptyMask
 from amodal_ros.settings.switches import Switches
 
 #: Pixels along one side unless told otherwise; a transformer's configuration does not say.
@@ -152,17 +151,11 @@ class Flux:
     def schedule(self, steps: int) -> FlowSchedule:
         return FlowSchedule(self.scheduler_config, steps, len(self._image_ids), self.device)
 
-    def mask_conditioning(self, image: torch.Tensor, area: torch.Tensor) -> torch.Tensor | None:
+    def mask_conditioning(self, area: torch.Tensor, outside: torch.Tensor) -> torch.Tensor:
         """Packed: (batch, tokens, channels). Flux sees every pixel of the mask, a token's pixels as its channels."""
-        if not self.has_mask_input:
-            return None
-        known = pack(self.encode(image * (1 - area)))
+        known = pack(outside)
         pixels = pack(F.pixel_unshuffle(area, self.latent_factor))
         return torch.cat([known, pixels.to(known)], dim=-1)
-
-    def empty_conditioning(self, image: torch.Tensor, meaning: EmptyMask) -> torch.Tensor | None:
-        nothing = torch.zeros_like(image[:, :1])
-        return self.mask_conditioning(image, nothing if meaning == "known" else nothing + 1)
 
     def predict(self, z: torch.Tensor, timestep: torch.Tensor, conditioning: torch.Tensor | None) -> torch.Tensor:
         tokens = pack(z)

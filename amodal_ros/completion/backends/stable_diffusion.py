@@ -17,7 +17,6 @@ from amodal_ros.completion.backends.lora import merge_lora
 from amodal_ros.completion.backends.prompt import Prompt, check_prompt, clip_embedding, stored_prompt
 from amodal_ros.completion.backends.schedules import DiffusionSchedule, diffusion_config, scheduler_config
 from amodal_ros.errors import ModelError
-from amodal_ros.settings.method import EmptyMask
 from amodal_ros.settings.switches import Switches
 
 log = logging.getLogger(__name__)
@@ -147,15 +146,8 @@ class StableDiffusion:
                 )
         return self._schedules[steps]
 
-    def mask_conditioning(self, image: torch.Tensor, area: torch.Tensor) -> torch.Tensor | None:
-        if not self.has_mask_input:
-            return None
-        outside = self.encode(image * (1 - area))
+    def mask_conditioning(self, area: torch.Tensor, outside: torch.Tensor) -> torch.Tensor:
         return torch.cat([latent_area(area, self.latent_factor).to(outside), outside], dim=1)
-
-    def empty_conditioning(self, image: torch.Tensor, meaning: EmptyMask) -> torch.Tensor | None:
-        nothing = torch.zeros_like(image[:, :1])
-        return self.mask_conditioning(image, nothing if meaning == "known" else nothing + 1)
 
     def predict(self, z: torch.Tensor, timestep: torch.Tensor, conditioning: torch.Tensor | None) -> torch.Tensor:
         inputs = z if conditioning is None else torch.cat([z, conditioning], dim=1)
