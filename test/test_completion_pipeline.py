@@ -106,6 +106,16 @@ def test_equation_changes_nothing_outside_the_area_and_soft_does(blended):
     assert kept == {"equation": True, "soft": False}
 
 
+@pytest.mark.parametrize(("reading", "times"), [("anchored", 1), ("equation", 2)])
+def test_x_is_encoded_again_only_for_readings_that_blend_it_inside_the_area(pipeline, monkeypatch, reading, times):
+    encoded = []
+    encode = pipeline.backend.encode
+    monkeypatch.setattr(pipeline.backend, "encode", lambda images: encoded.append(1) or encode(images))
+    image, disc, box = scene_of_two()
+    pipeline.complete(image, [disc], [box], reading=reading, guidance=0.0)
+    assert len(encoded) == times
+
+
 def test_an_object_that_nothing_hides_takes_no_model(pipeline):
     image, disc, _ = scene_of_two()
     (result,) = pipeline.complete(image, [disc])

@@ -68,6 +68,15 @@ def test_an_object_seen_whole_is_remembered_while_a_bus_hides_it():
     assert np.mean(gains) > 0.15, "better than the bounded hull of what is left to see"
 
 
+def test_a_completion_that_comes_a_frame_late_is_heard():
+    """As behind a worker: the answer to its own image is out, and the next image has a hull of its own to offer."""
+    car = Thing(1, lambda k: (90 + 1.5 * k, 84, 80), (180, 60, 60))
+    shots = film([car, Thing(2, standing(140, 112, 110), (60, 60, 190), 0.8)], 8)
+    session = LiveSession(Oracle(shots), in_line=1, late=True)
+    sources = [session.answer(frame)[0].completion.source for frame, _ in shots]
+    assert sources == [Source.GEOMETRIC] + 7 * [Source.PROPAGATED]
+
+
 def test_a_completion_moves_with_its_object():
     """The car is never seen whole: it comes in behind a parked bus, and the model is asked on one frame only."""
     car = Thing(1, lambda k: (90 + 1.5 * k, 84, 80), (180, 60, 60))
