@@ -200,7 +200,7 @@ class ExecuteProcess(Action):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.cmd = [substitutions(part) for part in cmd]
+        self.cmd, self.respawn = [substitutions(part) for part in cmd], respawn
         self.additional_env = {
             name: substitutions(value) for name, value in (additional_env or {}).items() if substitutions(name)
         }

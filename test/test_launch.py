@@ -88,7 +88,7 @@ def test_every_argument_reaches_the_node_with_its_type():
 
     declared = stand_in.declared(LAUNCH / "amodal.launch.py")
     topics = {"image": "/cam/image", "instance_mask": "/labels", "detections": "/found", "depth": "/depth"}
-    assert set(declared) == {*VALUES, *topics, "params_file", "name", "namespace", "segmenter_model"}
+    assert set(declared) == {*VALUES, *topics, "params_file", "name", "namespace", "respawn", "segmenter_model"}
     assert set(OPTIONS) <= set(VALUES) and all(argument.description for argument in declared.values())
     given = {name: text for name, (text, _) in VALUES.items()}
     (process,) = stand_in.execute(
@@ -126,10 +126,16 @@ def test_only_a_camera_and_a_model(tmp_path):
         stand_in.execute(LAUNCH / "amodal.launch.py", segmenter_model="someone/model")
 
 
-@pytest.mark.parametrize("name", ["live", "live_batch", "pair_slop", "class_names", "ignore_labels"])
+@pytest.mark.parametrize("name", ["live", "live_batch", "pair_slop", "class_names", "ignore_labels", "respawn"])
 def test_each_argument_that_cannot_be_read_is_named(name):
     with pytest.raises(ValueError, match=rf"argument {name}: expected .*, got 'maybe'"):
         stand_in.execute(LAUNCH / "amodal.launch.py", **{name: "maybe"})
+
+
+def test_a_node_that_has_died_is_started_again_if_asked_for():
+    for text, wanted in {"true": True, "false": False}.items():
+        (process,) = stand_in.execute(LAUNCH / "amodal.launch.py", respawn=text).processes
+        assert process.action.respawn is wanted
 
 
 def test_arguments_win_over_a_file_that_names_the_node(tmp_path):

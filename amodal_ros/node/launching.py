@@ -21,6 +21,8 @@ from amodal_ros.stream.obstacle_parameters import OBSTACLE_OPTIONS
 from amodal_ros.stream.parameters import OPTIONS
 
 SEGMENTER = "amodal_segmenter"
+#: From the end of a process to its new start (seconds).
+RESPAWN_DELAY = 2.0
 
 #: argument, its default the same -> description
 TOPICS = {
@@ -69,6 +71,7 @@ def declare_arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument("params_file", default_value=share("config", "amodal.yaml"), description="YAML file"),
         DeclareLaunchArgument("name", default_value="amodal_node", description="Name of the node"),
         DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node and its topics"),
+        DeclareLaunchArgument("respawn", default_value="false", description="Start a node that has died again"),
     ]
     declared += [
         DeclareLaunchArgument(name, default_value=name, description=description) for name, description in TOPICS.items()
@@ -136,6 +139,7 @@ def amodal_node(
         parameters=parameters,
         remappings=[(name, topics.get(name) or LaunchConfiguration(name)) for name in TOPICS],
         output="screen",
+        **_respawn(context),
     )
 
 
@@ -162,6 +166,7 @@ def camera_nodes(context: LaunchContext) -> list[Node]:
         parameters=[{"model": model, **shared}],
         remappings=[("image", LaunchConfiguration("image"))],
         output="screen",
+        **_respawn(context),
     )
     topics = {"instance_mask": f"{SEGMENTER}/labels"}
     return [segmenter, amodal_node(context, topics=topics, masks="labels", label_divisor=DIVISOR, class_names=names)]
@@ -184,7 +189,13 @@ def obstacle_node(context: LaunchContext) -> Node:
             *((name, LaunchConfiguration(name)) for name in ("camera_info", "depth")),
         ],
         output="screen",
+        **_respawn(context),
     )
+
+
+def _respawn(context: LaunchContext) -> dict[str, Any]:
+    wanted, _ = _read("respawn", LaunchConfiguration("respawn").perform(context))
+    return {"respawn": wanted, "respawn_delay": RESPAWN_DELAY}
 
 
 def _parameters(context: LaunchContext, file: str, options: Iterable[str], fixed: dict[str, Any]) -> list[Any]:
@@ -201,13 +212,19 @@ def _parameters(context: LaunchContext, file: str, options: Iterable[str], fixed
 
 def _kind(name: str) -> type | str:
     options = {**OBSTACLE_OPTIONS, **OPTIONS}
-    default = options[name].default if name in options else False  # use_sim_time
+    default = options[name].default if name in options else False  # use_sim_time, respawn
     return "numbers" if isinstance(default, tuple) and isinstance(default[0], int) else type(default)
 
 
 def _value(name: str, text: str) -> ParameterValue:
+    value, kind = _read(name, text)
+    return ParameterValue(value, value_type=kind)
+
+
+def _read(name: str, text: str) -> tuple[Any, Any]:
+    """An argument's value, and its type for launch."""
     expected, read, kind = KINDS[_kind(name)]
     try:
-        return ParameterValue(read(text), value_type=kind)
+        return read(text), kind
     except (yaml.YAMLError, ValueError):
         raise ValueError(f"argument {name}: expected {expected}, got {text!r}") from None
