@@ -26,7 +26,7 @@ COMMANDS = {
     "report": ("amodal_ros.lab.view.report", "an evaluation or a demo as one page of HTML"),
     "lifecycle": ("amodal_ros.node.cli", "state and transitions of a running node, as ros2 lifecycle (needs ROS 2)"),
     "models": ("amodal_ros.commands.models", "list, check, download and export models"),
-    "bench": ("amodal_ros.lab.bench.cli", "seconds per object and peak memory of a model"),
+    "bench": ("amodal_ros.lab.bench.cli", "seconds, memory and arithmetic of a model, and what the device could do"),
 }
 
 

@@ -51,6 +51,7 @@ class DiffusionSchedule:
         full = diffusion_config(config)
         scheduler = _spaced(full, steps)
         self._timesteps = scheduler.timesteps.to(device)
+        self.first_level = int(scheduler.timesteps[0])
         self._prediction = full["prediction_type"]
         self._clip = full["clip_sample_range"] if full["clip_sample"] else None
         abar = scheduler.alphas_cumprod[scheduler.timesteps]

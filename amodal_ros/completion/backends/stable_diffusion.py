@@ -137,7 +137,7 @@ class StableDiffusion:
     def schedule(self, steps: int) -> DiffusionSchedule:
         if steps not in self._schedules:  # it remembers nothing of a sampling, so one serves all
             self._schedules[steps] = schedule = DiffusionSchedule(self.scheduler_config, steps, self.device)
-            if (first := int(schedule.timestep(0))) < PURE_NOISE * self.scheduler_config["num_train_timesteps"]:
+            if (first := schedule.first_level) < PURE_NOISE * self.scheduler_config["num_train_timesteps"]:
                 log.warning(
                     "%d steps begin at level %d, where the model does not expect pure noise; the scheduler's "
                     "timestep_spacing: trailing begins at the last level",
