@@ -21,6 +21,8 @@ from transformers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
     Sam2Config,
     Sam2Model,
     Sam2VideoConfig,
@@ -30,6 +32,7 @@ from transformers import (
     T5Config,
     T5EncoderModel,
 )
+from transformers.modeling_outputs import BaseModelOutput
 
 RESOLUTION = 32
 
@@ -243,6 +246,70 @@ def save_sam2(folder: Path, video: bool = False, seed: int = 0) -> Path:
     )
     save_lively(Sam2VideoModel(Sam2VideoConfig(**parts, **memory)), folder)
     return folder
+
+
+def save_edgetam(folder: Path, video: bool = False, seed: int = 0) -> Path:
+    """An `EdgeTamModel` at 32 px. In place of RepViT, which needs timm and with it torchvision, four convolutions."""
+    from transformers import AutoConfig, AutoModel, EdgeTamConfig, EdgeTamModel, EdgeTamVideoConfig, EdgeTamVideoModel
+
+    AutoConfig.register("four_convolutions", FourConvolutionsConfig, exist_ok=True)
+    AutoModel.register(FourConvolutionsConfig, FourConvolutions, exist_ok=True)
+    torch.manual_seed(seed)
+    parts = dict(
+        vision_config=dict(
+            model_type="edgetam_vision_model",
+            backbone_config={"model_type": "four_convolutions"},
+            backbone_channel_list=[64, 32, 16, 8],
+            backbone_feature_sizes=[[RESOLUTION // s] * 2 for s in (4, 8, 16)],
+            fpn_hidden_size=16,
+        ),
+        prompt_encoder_config=dict(hidden_size=16, image_size=RESOLUTION, patch_size=16, mask_input_channels=4),
+        mask_decoder_config=dict(hidden_size=16, mlp_dim=16, num_attention_heads=2, iou_head_hidden_dim=8),
+    )
+    if not video:
+        save_lively(EdgeTamModel(EdgeTamConfig(**parts)), folder)
+        return folder
+    memory = dict(
+        memory_attention_hidden_size=16,
+        memory_attention_num_layers=1,
+        memory_attention_mlp_hidden_size=16,
+        memory_attention_rope_feat_sizes=[2, 2],
+        memory_encoder_hidden_size=16,
+        memory_encoder_output_channels=4,
+        mask_downsampler_embed_dim=16,
+        memory_fuser_embed_dim=16,
+        memory_fuser_intermediate_dim=16,
+        perceiver_resampler_hidden_size=4,
+        perceiver_resampler_attention_head_dim=4,
+        perceiver_resampler_mlp_intermediate_size=8,
+        image_size=RESOLUTION,
+    )
+    save_lively(EdgeTamVideoModel(EdgeTamVideoConfig(**parts, **memory)), folder)
+    return folder
+
+
+class FourConvolutionsConfig(PreTrainedConfig):
+    model_type = "four_convolutions"
+
+
+class FourConvolutions(PreTrainedModel):
+    """Features at a quarter to a thirty-second of the image's size, as RepViT gives them."""
+
+    config_class = FourConvolutionsConfig
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.layers = torch.nn.ModuleList(
+            torch.nn.Conv2d(*channels, kernel, kernel)
+            for channels, kernel in (((3, 8), 4), ((8, 16), 2), ((16, 32), 2), ((32, 64), 2))
+        )
+        self.post_init()
+
+    def forward(self, pixel_values, **options):
+        features = [self.layers[0](pixel_values)]
+        for layer in self.layers[1:]:
+            features.append(layer(features[-1].relu()))
+        return BaseModelOutput(last_hidden_state=features)
 
 
 def save_lively(model, folder: Path) -> None:

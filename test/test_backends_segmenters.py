@@ -10,9 +10,9 @@ import types
 import numpy as np
 import pytest
 import torch
-from builders import RESOLUTION, save_lively, save_sam, save_sam2, save_stable_diffusion, scene_of_two
+from builders import RESOLUTION, save_edgetam, save_lively, save_sam, save_sam2, save_stable_diffusion, scene_of_two
 from PIL import Image
-from transformers import Sam2Model, SamModel
+from transformers import Sam2Model, SamConfig, SamModel
 
 from amodal_ros.cli import main
 from amodal_ros.completion import AmodalPipeline, ModelError
@@ -28,7 +28,13 @@ def save_lively_sam(folder):
     return folder
 
 
-KINDS = {"sam": save_lively_sam, "sam2": save_sam2, "sam2 of a video": lambda folder: save_sam2(folder, video=True)}
+KINDS = {
+    "sam": save_lively_sam,
+    "sam2": save_sam2,
+    "sam2 of a video": lambda folder: save_sam2(folder, video=True),
+    "edgetam": save_edgetam,
+    "edgetam of a video": lambda folder: save_edgetam(folder, video=True),
+}
 OFFICIAL = all(importlib.util.find_spec(name) for name in ("segment_anything", "torchvision"))
 
 
@@ -90,6 +96,26 @@ def test_a_video_checkpoint_gives_the_image_models_masks(tmp_path):
         video.segment(images(), points, labels), loaded(tmp_path / "image").segment(images(), points, labels)
     ):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("timm") is not None, reason="timm is installed")
+def test_edgetam_without_its_package_says_what_to_install(tmp_path):
+    config = json.loads((save_edgetam(tmp_path) / "config.json").read_text())
+    config["vision_config"]["backbone_config"] = {"model_type": "timm_wrapper", "architecture": "repvit_m1"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="EdgeTAM needs the package timm: pip install timm"):
+        loaded(tmp_path)
+
+
+def test_slimsam_is_a_sam_of_other_widths(tmp_path):
+    """Its published configuration, which leaves everything else at its default and its parts without a type."""
+    parts = {"vision_config": {"hidden_size": 168, "mlp_dim": 696, "model_type": ""}}
+    empty = {name: {"model_type": ""} for name in ("prompt_encoder_config", "mask_decoder_config")}
+    config = {"architectures": ["SamModel"], "initializer_range": 0.02, "model_type": "sam", **parts, **empty}
+    SamModel(SamConfig(vision_config={"hidden_size": 168, "mlp_dim": 696})).save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    model = loaded(tmp_path).model
+    assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(9.7, abs=0.1)  # 38.9 MB of float32
 
 
 @pytest.mark.parametrize("build", KINDS.values(), ids=list(KINDS))

@@ -155,13 +155,34 @@ def test_quantization_without_its_package_says_what_to_install(tmp_path):
 
 
 @pytest.mark.skipif(not TORCHAO, reason="torchao is not installed")
-@pytest.mark.parametrize("build", [save_flux, save_sdxl])
-def test_quantized_weights_take_a_byte_each_and_paint_alike(tmp_path, build):
+@pytest.mark.parametrize("kind", ["int8", "fp8"])
+@pytest.mark.parametrize("build", [save_flux, save_sdxl, save_stable_diffusion])
+def test_quantized_weights_take_a_byte_each_and_paint_alike(tmp_path, build, kind):
     plain = AmodalPipeline.from_pretrained(build(tmp_path), **QUICK)
-    small = AmodalPipeline.from_pretrained(tmp_path, quantize="int8", **QUICK)
-    layers = [m for m in small.backend.denoiser.modules() if isinstance(m, torch.nn.Linear)]
-    assert layers and all(type(m.weight).__name__ != "Parameter" for m in layers)
+    small = AmodalPipeline.from_pretrained(tmp_path, quantize=kind, **QUICK)
+    assert eight_bits(small.backend.denoiser) == {"int8": torch.int8, "fp8": torch.float8_e4m3fn}[kind]
+    assert not np.array_equal(painted(plain), painted(small)), "rounded"
     assert np.abs(painted(plain) - painted(small)).mean() < 8
+
+
+def eight_bits(network):
+    """The one dtype in which all linear layers are stored, a byte each."""
+    weights = [m.weight for m in network.modules() if isinstance(m, torch.nn.Linear)]
+    (dtype,) = {weight.qdata.dtype for weight in weights}
+    assert dtype.itemsize == 1 and weights
+    return dtype
+
+
+@pytest.mark.skipif(not TORCHAO, reason="torchao is not installed")
+def test_an_adapter_is_merged_before_the_weights_are_quantized(folder, tmp_path):
+    target = "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
+    before = AmodalPipeline.from_pretrained(folder).backend.denoiser.get_submodule(target).weight
+    added = adapter(tmp_path / "few.safetensors", "unet", target, before)
+    both = AmodalPipeline.from_pretrained(folder, lora=str(tmp_path / "few.safetensors"), quantize="int8", **QUICK)
+    assert eight_bits(both.backend.denoiser) == torch.int8
+    stored = both.backend.denoiser.get_submodule(target).weight.dequantize()
+    torch.testing.assert_close(stored, before + added, atol=0.05, rtol=0.05)
+    painted(both)
 
 
 def test_compiling_ends_warmed_up(folder, monkeypatch):
@@ -179,8 +200,7 @@ def test_compiling_ends_warmed_up(folder, monkeypatch):
 @pytest.mark.parametrize(
     ("switches", "message"),
     [
-        ({"quantize": "int4"}, "quantize: expected one of '', 'int8', got 'int4'"),
-        ({"quantize": "int8", "lora": "a"}, "lora: cannot be merged into quantized weights"),
+        ({"quantize": "int4"}, "quantize: expected one of '', 'int8', 'fp8', got 'int4'"),
         ({"compile": "yes"}, "compile: expected bool, got 'yes'"),
         ({"speed": 1}, "unknown switch 'speed'; there are compile, decoder"),
     ],

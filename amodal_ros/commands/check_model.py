@@ -134,8 +134,8 @@ def _segmenter(path: Path) -> Part:
             kind, state = checkpoint(path)
             shapes = {name: (tuple(t.shape), str(t.dtype).removeprefix("torch.")) for name, t in state.items()}
             return dataclasses.replace(_part("segmenter", path, None, shapes), cls=f"segment_anything {kind}")
-        cls = segmenter_class(path).model_class
-        return _weights(cls, path, aliases=["Sam2VideoModel"] if cls.__name__ == "Sam2Model" else [], name="segmenter")
+        kind = segmenter_class(path)
+        return _weights(kind.model_class, path, kind.aliases, name="segmenter")
 
     return _tried("segmenter", path, look)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-QUANTIZATIONS = ("", "int8")
+QUANTIZATIONS = ("", "int8", "fp8")
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Switches:
         decoder: folder of an `AutoencoderTiny` of the same latents that decodes in place of the VAE.
         vae_tiling: encode and decode in tiles: less memory, more time, faint seams.
         compile: ``torch.compile`` the denoiser; loading then takes minutes, and ends warmed up.
-        quantize: ``"int8"`` stores the denoiser's weights in 8 bits (needs the package torchao).
+        quantize: ``"int8"`` or ``"fp8"`` stores the denoiser's linear layers in 8 bits (needs the package torchao).
         lora: file or folder of a LoRA adapter, merged into the denoiser.
     """
 
@@ -41,8 +41,6 @@ class Switches:
                 raise ValueError(f"{option.name}: expected {kind.__name__.lower()}, got {value!r}")
         if self.quantize not in QUANTIZATIONS:
             raise ValueError(f"quantize: expected one of {', '.join(map(repr, QUANTIZATIONS))}, got {self.quantize!r}")
-        if self.quantize and self.lora:
-            raise ValueError("lora: cannot be merged into quantized weights; choose lora or quantize")
 
     def replace(self, **changes: Any) -> Switches:
         """A changed copy.

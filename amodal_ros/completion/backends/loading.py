@@ -90,36 +90,42 @@ def check_component(cls: type, folder: Path, aliases: Iterable[str] = ()) -> tup
 
 
 def quantization(switches: Switches) -> dict[str, Any]:
-    """Keywords of `load_component` for a denoiser in the precision that the switches ask for.
+    """Keywords of `load_component` for a denoiser in the precision that the switches ask for. With an adapter it is
+    loaded in full, since what is merged needs full weights; `quantize_in_place` follows.
 
     Raises:
         ModelError: the package that quantizes is missing.
     """
-    if not switches.quantize:
+    if not switches.quantize or switches.lora:
         return {}
     from diffusers import TorchAoConfig
 
-    return {"quantization_config": TorchAoConfig(_int8())}
+    return {"quantization_config": TorchAoConfig(_eight_bits(switches.quantize))}
 
 
-def quantize_in_place(model: torch.nn.Module) -> None:
-    """Store a model's weights in 8 bits.
+def quantize_in_place(model: torch.nn.Module, kind: str) -> None:
+    """Store the weights of a model's linear layers in 8 bits.
+
+    Args:
+        kind: one of `settings.switches.QUANTIZATIONS`; empty does nothing.
 
     Raises:
         ModelError: the package that quantizes is missing.
     """
-    config = _int8()
+    if not kind:
+        return
+    config = _eight_bits(kind)
     from torchao.quantization import quantize_
 
     quantize_(model, config)
 
 
-def _int8() -> Any:
+def _eight_bits(kind: str) -> Any:
     try:
-        from torchao.quantization import Int8WeightOnlyConfig
+        from torchao.quantization import Float8WeightOnlyConfig, Int8WeightOnlyConfig
     except ImportError as error:
-        raise ModelError(f"quantize: int8 needs the package torchao: pip install torchao ({error})") from None
-    return Int8WeightOnlyConfig()
+        raise ModelError(f"quantize: {kind} needs the package torchao: pip install torchao ({error})") from None
+    return Int8WeightOnlyConfig() if kind == "int8" else Float8WeightOnlyConfig()
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from diffusers.loaders import StableDiffusionLoraLoaderMixin
 
 from amodal_ros.completion.area import latent_area
 from amodal_ros.completion.backends.autoencoder import Autoencoder
-from amodal_ros.completion.backends.loading import load_component, quantization, to_device
+from amodal_ros.completion.backends.loading import load_component, quantization, quantize_in_place, to_device
 from amodal_ros.completion.backends.lora import merge_lora
 from amodal_ros.completion.backends.prompt import Prompt, check_prompt, clip_embedding, stored_prompt
 from amodal_ros.completion.backends.schedules import DiffusionSchedule, diffusion_config, scheduler_config
@@ -105,6 +105,7 @@ class StableDiffusion:
         unet = load_component(UNet2DConditionModel, folder / "unet", dtype, **quantization(switches))
         if switches.lora:
             merge_lora(unet, Path(switches.lora), cls.lora_loader, "load_lora_into_unet")
+            quantize_in_place(unet, switches.quantize)
         prompt = cls.empty_prompt(folder, dtype)
         autoencoder = Autoencoder.from_folder(folder, device, dtype, switches, cls.heeds_force_upcast)
         # channels-last suits convolutions on CPUs and GPUs alike and costs nothing.

@@ -15,7 +15,13 @@ from amodal_ros.models.layout import read_json
 __all__ = ["KINDS", "Segmenter", "load_segmenter", "segmenter_class"]
 
 #: ``model_type`` of config.json -> (module, class)
-KINDS = {"sam": ("sam", "Sam"), "sam2": ("sam2", "Sam2"), "sam2_video": ("sam2", "Sam2")}
+KINDS = {
+    "sam": ("sam", "Sam"),
+    "sam2": ("sam2", "Sam2"),
+    "sam2_video": ("sam2", "Sam2"),
+    "edgetam": ("edgetam", "EdgeTam"),
+    "edgetam_video": ("edgetam", "EdgeTam"),
+}
 
 
 def load_segmenter(path: Path, device: torch.device, dtype: torch.dtype) -> Segmenter:

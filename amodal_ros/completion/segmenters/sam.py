@@ -16,6 +16,7 @@ class Sam:
 
     kind = "sam"
     model_class = SamModel
+    aliases: tuple[str, ...] = ()
 
     def __init__(self, model: SamModel, pixels: Pixels | None = None) -> None:
         self.model = model

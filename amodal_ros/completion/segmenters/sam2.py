@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,14 +18,17 @@ class Sam2:
     """`Segmenter` on a `Sam2Model`."""
 
     kind = "sam2"
-    model_class = Sam2Model
+    model_class: type[Any] = Sam2Model
+    config_class: type[Any] = Sam2Config
+    #: Other classes that a folder may name: those whose weights the model is a part of.
+    aliases = ("Sam2VideoModel",)
 
-    def __init__(self, model: Sam2Model, pixels: Pixels | None = None) -> None:
+    def __init__(self, model: Any, pixels: Pixels | None = None) -> None:
         self.model = model
         self._pixels = pixels or Pixels()
 
     @classmethod
-    def from_folder(cls, folder: Path, device: torch.device, dtype: torch.dtype) -> Sam2:
+    def from_folder(cls, folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
         """Load a `Sam2Model` folder. The published checkpoints are the video model's; the image model is a part of it.
 
         Raises:
@@ -32,7 +36,7 @@ class Sam2:
         """
         config = read_json(folder / "config.json")
         parts = {name: config.get(name) for name in ("vision_config", "prompt_encoder_config", "mask_decoder_config")}
-        model = load_component(Sam2Model, folder, dtype, aliases=["Sam2VideoModel"], config=Sam2Config(**parts))
+        model = load_component(cls.model_class, folder, dtype, cls.aliases, config=cls.config_class(**parts))
         return cls(to_device(model, device), Pixels.from_folder(folder))
 
     @property

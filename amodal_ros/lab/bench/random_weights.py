@@ -34,8 +34,7 @@ def random_pipeline(profile: Profile, device: torch.device, dtype: torch.dtype) 
     folder = architecture(profile.model)
     cls, switches = backend_class(folder), profile.switches
     denoiser = random_model(cls.denoiser_class, folder / DENOISERS[family_of(folder)], device, dtype)
-    if switches.quantize:
-        quantize_in_place(denoiser)
+    quantize_in_place(denoiser, switches.quantize)
     vae = _random_autoencoder(architecture(switches.vae) if switches.vae else folder / "vae", device, dtype)
     decoder = _random_autoencoder(architecture(switches.decoder), device, dtype) if switches.decoder else None
     if switches.vae_tiling:

@@ -7,7 +7,8 @@ from typing import Any
 
 def table(report: dict[str, Any]) -> str:
     """The report for people."""
-    weights = "RANDOM WEIGHTS: speed and memory only, the masks mean nothing" if report["random_weights"] else "weights"
+    random = "RANDOM WEIGHTS: speed and memory only, the masks mean nothing" if "batches" in report else "architecture"
+    weights = random if report["random_weights"] else "weights"
     sizes = ", ".join(f"{name} {count / 1e6:,.1f} M" for name, count in report["parameters"].items())
     lines = [
         f"{report['model']} ({weights}), {report['resolution']} px, {report['dtype']}, {report['machine']}",
