@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+import os
 
 import numpy as np
 import pytest
@@ -195,6 +196,19 @@ def test_compiling_ends_warmed_up(folder, monkeypatch):
     monkeypatch.setattr(torch.nn.Module, "compile", compile_)
     AmodalPipeline.from_pretrained(folder, compile=True, max_batch=5)
     assert sizes == [2, 4, 6, 8, 10], "both halves of Eq. 11 for one to five objects"
+
+
+def test_what_was_compiled_outlives_a_restart(folder, monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **options: None)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
+    for name, value, expected in (
+        ("XDG_CACHE_HOME", str(tmp_path), str(tmp_path / "amodal_ros" / "compiled")),
+        ("TORCHINDUCTOR_CACHE_DIR", "/elsewhere", "/elsewhere"),
+    ):
+        monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+        monkeypatch.setenv(name, value)
+        AmodalPipeline.from_pretrained(folder, compile=True, max_batch=1)
+        assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == expected
 
 
 @pytest.mark.parametrize(

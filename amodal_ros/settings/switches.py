@@ -20,7 +20,8 @@ class Switches:
         vae: folder of an autoencoder that replaces the model's own.
         decoder: folder of an `AutoencoderTiny` of the same latents that decodes in place of the VAE.
         vae_tiling: encode and decode in tiles: less memory, more time, faint seams.
-        compile: ``torch.compile`` the denoiser; loading then takes minutes, and ends warmed up.
+        compile: ``torch.compile`` the denoiser; loading then takes minutes, and ends warmed up. What was compiled is
+            kept for the next start.
         quantize: ``"int8"`` or ``"fp8"`` stores the denoiser's linear layers in 8 bits (needs the package torchao).
         lora: file or folder of a LoRA adapter, merged into the denoiser.
     """

@@ -11,7 +11,13 @@ from diffusers import FluxTransformer2DModel
 from diffusers.loaders import FluxLoraLoaderMixin
 
 from amodal_ros.completion.backends.autoencoder import Autoencoder
-from amodal_ros.completion.backends.loading import load_component, quantization, quantize_in_place, to_device
+from amodal_ros.completion.backends.loading import (
+    compile_cached,
+    load_component,
+    quantization,
+    quantize_in_place,
+    to_device,
+)
 from amodal_ros.completion.backends.lora import merge_lora
 from amodal_ros.completion.backends.prompt import Prompt, check_prompt, clip_embedding, load_tokenizer, stored_prompt
 from amodal_ros.completion.backends.schedules import FlowSchedule, flow_config, scheduler_config
@@ -116,7 +122,7 @@ class Flux:
         autoencoder = Autoencoder.from_folder(folder, device, dtype, switches)
         backend = cls(to_device(transformer, device), autoencoder, config, prompt, resolution)
         if switches.compile:
-            transformer.compile()
+            compile_cached(transformer)
         return backend
 
     @classmethod

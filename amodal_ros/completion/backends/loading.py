@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -87,6 +88,14 @@ def check_component(cls: type, folder: Path, aliases: Iterable[str] = ()) -> tup
             "code and are refused: convert them, or fetch the model's safetensors files"
         )
     return files, variant
+
+
+def compile_cached(model: torch.nn.Module) -> None:
+    """``torch.compile`` a model, keeping what the compiler makes where a restart of the machine does not lose it:
+    ``~/.cache/amodal_ros/compiled``, unless TORCHINDUCTOR_CACHE_DIR says otherwise."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "amodal_ros" / "compiled"))
+    model.compile()
 
 
 def quantization(switches: Switches) -> dict[str, Any]:

@@ -12,7 +12,13 @@ from diffusers.loaders import StableDiffusionLoraLoaderMixin
 
 from amodal_ros.completion.area import latent_area
 from amodal_ros.completion.backends.autoencoder import Autoencoder
-from amodal_ros.completion.backends.loading import load_component, quantization, quantize_in_place, to_device
+from amodal_ros.completion.backends.loading import (
+    compile_cached,
+    load_component,
+    quantization,
+    quantize_in_place,
+    to_device,
+)
 from amodal_ros.completion.backends.lora import merge_lora
 from amodal_ros.completion.backends.prompt import Prompt, check_prompt, clip_embedding, stored_prompt
 from amodal_ros.completion.backends.schedules import DiffusionSchedule, diffusion_config, scheduler_config
@@ -112,7 +118,7 @@ class StableDiffusion:
         to_device(unet, device, memory_format=torch.channels_last)
         backend = cls(unet, autoencoder, config, prompt, resolution)
         if switches.compile:
-            unet.compile()
+            compile_cached(unet)
         return backend
 
     @classmethod

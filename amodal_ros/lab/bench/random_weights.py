@@ -14,7 +14,7 @@ from diffusers.configuration_utils import ConfigMixin
 from amodal_ros.completion import AmodalPipeline, ModelError
 from amodal_ros.completion.backends import backend_class
 from amodal_ros.completion.backends.autoencoder import AUTOENCODERS, Autoencoder
-from amodal_ros.completion.backends.loading import quantize_in_place
+from amodal_ros.completion.backends.loading import compile_cached, quantize_in_place
 from amodal_ros.completion.backends.schedules import scheduler_config
 from amodal_ros.completion.segmenters import segmenter_class
 from amodal_ros.models.layout import DENOISERS, family_of, read_json
@@ -47,7 +47,7 @@ def random_pipeline(profile: Profile, device: torch.device, dtype: torch.dtype) 
     segmenter = segmenter_class(place)
     model = random_model(segmenter.model_class, place, device, dtype)
     if switches.compile:
-        denoiser.compile()
+        compile_cached(denoiser)
     pipeline = AmodalPipeline(backend, segmenter(model), profile.settings, profile.name)
     if switches.compile:
         pipeline.warm_up()
