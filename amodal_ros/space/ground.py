@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -103,10 +104,9 @@ class Ground:
     def meet(self, rays: np.ndarray) -> np.ndarray:
         """Depth z at which rays (n, 3) with z = 1 meet the ground, float (n,); infinite where they never do."""
         towards = rays @ np.asarray(self.down)
-        with np.errstate(divide="ignore"):
-            return np.where(towards > 1e-9, self.height / np.maximum(towards, 1e-9), np.inf)
+        return np.divide(self.height, towards, out=np.full(len(rays), np.inf), where=towards > 1e-9)
 
-    @property
+    @cached_property
     def forward(self) -> np.ndarray:
         """Unit vector (3,) along the ground, where the camera looks."""
         down = np.asarray(self.down)
