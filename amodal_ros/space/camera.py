@@ -109,9 +109,9 @@ class PinholeCamera:
             x, y = xy[:, 0], xy[:, 1]
         else:
             x, y = (np.asarray(u) - self.cx) / self.fx, (np.asarray(v) - self.cy) / self.fy
-        rays = np.ones((len(x), 3))
-        rays[:, 0], rays[:, 1] = x, y
-        return rays
+        rays = np.ones((3, len(x)))
+        rays[0], rays[1] = x, y
+        return rays.T
 
     def project(self, points: Sequence | np.ndarray) -> np.ndarray:
         """Points (n, 3) in front of the camera to pixels (n, 2) of the rectified image."""

@@ -7,6 +7,7 @@ contact is projected. Back-projecting a whole mask onto the ground would smear a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -95,7 +96,7 @@ def with_depth(
     grid = _Grid.over(amodal, _stride(amodal, camera, rough, spacing))
     seen, mine = grid.values(depth), grid.bits(visible)
     with_value = seen > 0  # NaN is not
-    inner = grid.inner(visible, RIM) & with_value
+    inner = mine & with_value & grid.inside(visible, RIM)
     known = np.sort(seen[inner])
     if len(known) < LEAST_DEPTHS:
         known = np.sort(seen[mine & with_value])
@@ -108,11 +109,11 @@ def with_depth(
     if not sure.any():
         sure = mine & near_middle
     anything = bool(sure.any())
-    z = np.where(sure, seen, np.float32(middle)).astype(np.float64)
+    z = (seen if anything else np.full_like(seen, middle)).astype(np.float64)
     hidden = grid.bits(amodal) & ~mine
     if hidden.any():
         there = seen[hidden]
-        surface = continued(seen, sure, hidden) if anything else z[hidden]
+        surface = continued(seen, sure, hidden) if anything else middle
         z[hidden] = np.fmax(surface, there + BEHIND)
         # What is seen there lies beyond anything of this object: it is free.
         hidden[hidden] = ~(there > np.maximum(surface, high) + max(thickness, room))
@@ -150,8 +151,8 @@ def on_ground(
     feet = [_foot(mask) for mask in (amodal, visible, _over_foot(amodal, hiding), possible)]
     rays = camera.rays(*np.array(feet).T)
     guess, far, occluder, nearest = ground.meet(rays).tolist()
-    distance = float(np.sqrt(guess * occluder)) if occluder < guess < np.inf else guess
-    if not np.isfinite(distance):
+    distance = math.sqrt(guess * occluder) if occluder < guess < np.inf else guess
+    if not math.isfinite(distance):
         u, v = feet[0]
         raise Unplaced(f"its lowest pixel ({u:.0f}, {v:.0f}) never meets the ground: it is above the horizon")
     near = min(distance, occluder, nearest)
@@ -202,12 +203,13 @@ class _Grid:
         """bool (rows, columns): which grid pixels the mask has."""
         return self._sampled(mask.bits, mask.x, mask.y, False)
 
-    def inner(self, mask: MaskRegion, rim: int) -> np.ndarray:
-        """bool (rows, columns): grid pixels that the mask has, and also `rim` pixels to each side."""
-        inner = self.bits(mask)
-        for dx, dy in ((rim, 0), (-rim, 0), (0, rim), (0, -rim)):
-            inner = inner & self._sampled(mask.bits, mask.x + dx, mask.y + dy, False)
-        return inner
+    def inside(self, mask: MaskRegion, rim: int) -> np.ndarray:
+        """bool (rows, columns): grid pixels that have the mask `rim` pixels to each side."""
+        left, right, up, down = (
+            self._sampled(mask.bits, mask.x + dx, mask.y + dy, False)
+            for dx, dy in ((rim, 0), (-rim, 0), (0, rim), (0, -rim))
+        )
+        return left & right & up & down
 
     def values(self, depth: np.ndarray) -> np.ndarray:
         """float32 (rows, columns): depths, NaN where unknown or outside the image."""
@@ -237,7 +239,7 @@ class _Grid:
 def _stride(amodal: MaskRegion, camera: PinholeCamera, distance: float, spacing: float) -> int:
     """Pixels between points: those of the wished spacing at this distance, fewer points on very near objects."""
     wished = int(spacing * camera.fx / max(distance, 1e-3))
-    return max(1, wished, int(np.ceil(np.sqrt(amodal.area / MOST_POINTS))))
+    return max(1, wished, math.ceil(math.sqrt(amodal.area / MOST_POINTS)))
 
 
 def _middle(visible: MaskRegion, depth: np.ndarray) -> float:
@@ -248,7 +250,7 @@ def _middle(visible: MaskRegion, depth: np.ndarray) -> float:
     """
     part = visible.clip(*depth.shape).trim()
     x, y, width, height = part.box
-    for step in (max(1, int(np.sqrt(part.area / MIDDLE_SAMPLE))), 1):
+    for step in (max(1, int(math.sqrt(part.area / MIDDLE_SAMPLE))), 1):
         values = depth[y : y + height : step, x : x + width : step][part.bits[::step, ::step]]
         values = values[(values > 0) & (values < np.inf)]
         if len(values) >= LEAST_DEPTHS:
@@ -294,21 +296,18 @@ def _obstacle(
     if not len(z):
         raise Unplaced("no pixel of it has a place")
     points = np.multiply(grid.rays(camera, kept).T, z, order="C")  # by axis: extremes along rows are fast
-    low, high = points.min(1), points.max(1)
-    size = np.maximum(high - low, [0, 0, thickness])
-    centre = (low + high) / 2
-    centre[2] = low[2] + size[2] / 2
+    (left, top, front), (right, bottom, back) = points.min(1).tolist(), points.max(1).tolist()
+    depth = max(back - front, thickness)
     distance, near, far = bounds
     x, y, width, height = amodal.box
-    truncated = x <= 0 or y <= 0 or x + width >= camera.width or y + height >= camera.height
     return Obstacle(
-        points.T.astype(np.float32),
-        ~visible[kept],
-        distance,
-        near,
-        far,
-        tuple(centre.tolist()),
-        tuple(size.tolist()),
-        truncated,
-        by_depth,
+        points=points.T.astype(np.float32),
+        hidden=~visible[kept],
+        distance=distance,
+        near=near,
+        far=far,
+        centre=((left + right) / 2, (top + bottom) / 2, front + depth / 2),
+        size=(right - left, bottom - top, depth),
+        truncated=x <= 0 or y <= 0 or x + width >= camera.width or y + height >= camera.height,
+        by_depth=by_depth,
     )

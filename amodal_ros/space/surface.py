@@ -38,21 +38,22 @@ def continued(seen: np.ndarray, sure: np.ndarray, hidden: np.ndarray) -> np.ndar
     _, labels = cv2.distanceTransformWithLabels(
         (~sure).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_3, labelType=cv2.DIST_LABEL_PIXEL
     )
-    own = labels[sure]
-    position = np.empty(len(own) + 1, np.intp)  # labels count from 1
-    position[own] = np.arange(len(own))
-    nearest = position[labels[hidden]]
-    depths = seen[sure].astype(np.float64)
-    rows, columns = np.nonzero(sure)
-    borders = np.zeros(len(own), bool)
+    at, wanted = np.flatnonzero(sure), np.flatnonzero(hidden)
+    own = labels.ravel().take(at)
+    position = np.empty(len(at) + 1, np.intp)  # labels count from 1
+    position[own] = np.arange(len(at))
+    nearest = position.take(labels.ravel().take(wanted))
+    borders = np.zeros(len(at), bool)
     borders[nearest] = True
-    planes, member = _planes(np.stack([columns, rows, 1 / depths]), borders, _tolerance(seen, sure))
-    rows, columns = np.nonzero(hidden)
-    face = member[nearest]
-    a, b, c = planes[:, face]
+    depths = seen.ravel().take(at).astype(np.float64)
+    width = seen.shape[1]
+    planes, member = _planes(np.stack([at % width, at // width, 1 / depths]), borders, _tolerance(seen, sure))
+    face = member.take(nearest)
+    a, b, c = planes.take(face, axis=1)
     low, high = max(0.0, float(depths.min()) - IN_FRONT), float(depths.max()) + BEHIND
-    on_plane = np.minimum(np.maximum(1 / np.maximum(a * columns + b * rows + c, 1e-4), low), high)
-    return np.where(face >= 0, on_plane, depths[nearest])
+    inverse = a * (wanted % width) + b * (wanted // width) + c
+    on_plane = np.minimum(np.maximum(1 / np.maximum(inverse, 1e-4), low), high)
+    return np.where(face >= 0, on_plane, depths.take(nearest))
 
 
 def _planes(points: np.ndarray, borders: np.ndarray, within: float) -> tuple[np.ndarray, np.ndarray]:
@@ -67,22 +68,23 @@ def _planes(points: np.ndarray, borders: np.ndarray, within: float) -> tuple[np.
         Coefficients (3, k + 1), the last of no plane; and the plane of each point, -1 for none.
     """
     count = points.shape[1]
-    scaled = np.empty((4, count))  # (a, b, c, 1) . scaled: how far the point is off the plane, share of its inverse
-    np.divide(points, points[2], out=scaled[:3])
-    scaled[2], scaled[3] = 1 / points[2], -1.0
     planes, member, left = np.zeros((3, FACES + 1)), np.full(count, -1), np.arange(count)
+    # (a, b, c, 1) . scaled: how far a point is off a plane, as a share of its inverse depth.
+    scaled = np.empty((4, count))
+    scaled[:2], scaled[2], scaled[3] = points[:2] / points[2], 1 / points[2], -1.0
     for k in range(FACES):
-        if len(left) < max(LEAST_PIXELS, LEAST_SHARE * count) or not borders[left].any():
+        if len(left) < max(LEAST_PIXELS, LEAST_SHARE * count) or not borders.take(left).any():
             break
-        tried = _through(points[:, left[(_DRAWS[k] * len(left)) >> 32]])
-        judges = scaled[:, left[:: -(-len(left) // JUDGES)]]
-        best = tried[np.count_nonzero(np.abs(tried @ judges) < within, axis=1).argmax()]
-        found = np.abs(best @ scaled[:, left]) < within
-        inside = left[found]
+        tried = _through(points.take(left.take((_DRAWS[k] * len(left)) >> 32), axis=1))
+        judges = scaled.take(left[:: -(-len(left) // JUDGES)], axis=1)
+        close = np.abs(tried @ judges) < within
+        best = tried[np.add.reduce(close.view(np.uint8), axis=1, dtype=np.uint8).argmax()]
+        found = np.abs(best @ scaled.take(left, axis=1)) < within
+        inside = left.compress(found)
         if len(inside) < LEAST_PIXELS:
             break
-        planes[:, k] = _fitted(points[:, inside])
-        member[inside], left = k, left[~found]
+        planes[:, k] = _fitted(points.take(inside, axis=1))
+        member[inside], left = k, left.compress(~found)
     return planes, member
 
 
@@ -104,20 +106,22 @@ def _through(corners: np.ndarray) -> np.ndarray:
 
 def _fitted(points: np.ndarray) -> tuple[float, float, float]:
     """Least squares through (3, n)."""
-    mx, my, mz = middle = points.sum(1) / points.shape[1]
+    middle = points.sum(1) / points.shape[1]
     centred = points - middle[:, None]
     (xx, xy, xz), (_, yy, yz), _ = (centred @ centred.T).tolist()
     size = max(xx * yy - xy * xy, 1e-9)
     a, b = (yy * xz - xy * yz) / size, (xx * yz - xy * xz) / size
-    return a, b, mz - a * mx - b * my
+    x, y, z = middle.tolist()
+    return a, b, z - a * x - b * y
 
 
 def _tolerance(seen: np.ndarray, sure: np.ndarray) -> float:
     """From the noise of the depths: bends between neighbours in a row, which a plane has not."""
-    three = sure[:, :-2] & sure[:, 1:-1] & sure[:, 2:]
-    before, here, after = (1 / part[three] for part in (seen[:, :-2], seen[:, 1:-1], seen[:, 2:]))
-    if not len(here):
+    three = np.flatnonzero(sure[:, :-2] & sure[:, 1:-1] & sure[:, 2:])
+    if not len(three):
         return WITHIN
+    three += 2 * (three // (seen.shape[1] - 2))  # from rows without the last two columns to whole ones
+    before, here, after = (1 / seen.ravel().take(three + k) for k in range(3))
     bend = np.sort(np.abs(before - 2 * here + after) / here)
-    sigma = float(bend[(len(bend) - 1) // 2] + bend[len(bend) // 2]) / 2 / (0.6745 * np.sqrt(6))
+    sigma = float(bend[(len(bend) - 1) // 2] + bend[len(bend) // 2]) / 2 / (0.6745 * 6**0.5)
     return min(max(3 * sigma, WITHIN), MOST_WITHIN)

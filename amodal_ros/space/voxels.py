@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+#: An odd number whose products spread over the upper bits (2^64 over the golden ratio).
+_SCATTER = np.int64(-7046029254386353131)
+
 
 def thin(points: np.ndarray, size: float) -> np.ndarray:
     """Positions of the points to keep: the first of every cube of side `size` metres; all when size is 0.
@@ -23,4 +26,14 @@ def thin(points: np.ndarray, size: float) -> np.ndarray:
         return np.arange(len(points))
     cells = np.floor(points / size).astype(np.int64) + (1 << 20)
     key = (cells[:, 0] << 42) | (cells[:, 1] << 21) | cells[:, 2]
-    return np.sort(np.unique(key, return_index=True)[1])
+    # Each cube has a slot of a table, where the first point wins. Those that find another cube there try again.
+    bits = (4 * len(key)).bit_length()
+    slots = (key * _SCATTER).view(np.uint64) >> np.uint64(64 - bits)
+    table, left, kept = np.empty(1 << bits, np.intp), np.arange(len(key)), np.zeros(len(key), bool)
+    while len(left):
+        mine = slots.take(left)
+        table[mine[::-1]] = left[::-1]  # the last one written stays
+        first = table.take(mine)
+        kept[first] = True
+        left = left.compress(key.take(first) != key.take(left))
+    return np.flatnonzero(kept)
