@@ -100,18 +100,26 @@ class PinholeCamera:
         )  # fmt: skip
 
     def rays(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """Directions (n, 3) with z = 1 through pixels u, v (n,): a pixel at depth z lies at z times its ray."""
+        """Directions with z = 1 through pixels u, v: a pixel at depth z lies at z times its ray.
+
+        Args:
+            u, v: of shapes that broadcast, such as (n,) and (n,), or (columns,) and (rows, 1).
+
+        Returns:
+            float64, of their common shape and three coordinates.
+        """
         if self.distortion:
-            pixels = np.stack([u, v], axis=1).astype(np.float64).reshape(-1, 1, 2)
+            u, v = np.broadcast_arrays(u, v)
+            pixels = np.stack([u, v], axis=-1).astype(np.float64).reshape(-1, 1, 2)
             k = np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]])
             straight = cv2.fisheye.undistortPoints if self.lens == "equidistant" else cv2.undistortPoints
-            xy = straight(pixels, k, np.array(self.distortion)).reshape(-1, 2) if len(pixels) else pixels.reshape(-1, 2)
-            x, y = xy[:, 0], xy[:, 1]
+            xy = straight(pixels, k, np.array(self.distortion)) if len(pixels) else pixels
+            x, y = xy.reshape(*u.shape, 2).transpose(-1, *range(u.ndim))
         else:
             x, y = (np.asarray(u) - self.cx) / self.fx, (np.asarray(v) - self.cy) / self.fy
-        rays = np.ones((3, len(x)))
+        rays = np.ones((3, *np.broadcast_shapes(x.shape, y.shape)))  # by coordinate: quick to write, and to work with
         rays[0], rays[1] = x, y
-        return rays.T
+        return rays.transpose(*range(1, rays.ndim), 0)
 
     def project(self, points: Sequence | np.ndarray) -> np.ndarray:
         """Points (n, 3) in front of the camera to pixels (n, 2) of the rectified image."""

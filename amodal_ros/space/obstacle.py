@@ -106,19 +106,20 @@ def with_depth(
     room = max(OUTLIER * 1.4826 * _median(np.abs(known - middle)), LEAST_SPREAD)
     near_middle = np.abs(seen - middle) <= room  # NaN is not
     sure = inner & near_middle
-    if not sure.any():
+    if not np.count_nonzero(sure):
         sure = mine & near_middle
-    anything = bool(sure.any())
+    anything = np.count_nonzero(sure) > 0
     z = (seen if anything else np.full_like(seen, middle)).astype(np.float64)
-    hidden = grid.bits(amodal) & ~mine
-    if hidden.any():
+    hidden, rays = grid.bits(amodal) & ~mine, grid.rays(camera)
+    if np.count_nonzero(hidden):
         there = seen[hidden]
-        surface = continued(seen, sure, hidden) if anything else middle
+        surface = continued(*map(grid.plane, (seen, sure, hidden)), rays) if anything else middle
         z[hidden] = np.fmax(surface, there + BEHIND)
         # What is seen there lies beyond anything of this object: it is free.
         hidden[hidden] = ~(there > np.maximum(surface, high) + max(thickness, room))
     kept = (sure if anything else mine) | hidden
-    return _obstacle(grid, kept, z[kept], mine, camera, amodal, (low, low, high), thickness, True)
+    points = rays.compress(kept, axis=1) * z[kept]
+    return _obstacle(points, mine[kept], camera, amodal, (low, low, high), thickness, True)
 
 
 def on_ground(
@@ -149,8 +150,8 @@ def on_ground(
     """
     amodal = amodal.trim()
     feet = [_foot(mask) for mask in (amodal, visible, _over_foot(amodal, hiding), possible)]
-    rays = camera.rays(*np.array(feet).T)
-    guess, far, occluder, nearest = ground.meet(rays).tolist()
+    down = camera.rays(*np.array(feet).T)
+    guess, far, occluder, nearest = ground.meet(down).tolist()
     distance = math.sqrt(guess * occluder) if occluder < guess < np.inf else guess
     if not math.isfinite(distance):
         u, v = feet[0]
@@ -159,11 +160,11 @@ def on_ground(
     if amodal.y + amodal.height == camera.height:
         near = 0.0  # cut by the lower edge, and nothing was estimated below it
     grid = _Grid.over(amodal, _stride(amodal, camera, distance, spacing))
-    kept = grid.bits(amodal)
-    facing = grid.rays(camera, kept) @ ground.forward
-    z = float(ground.forward @ rays[0]) * distance / np.maximum(facing, 1e-6)
+    kept, foot = grid.bits(amodal), down[0] * distance
+    rays = grid.rays(camera).compress(kept, axis=1)
+    points = rays * (ground.forward @ foot / np.maximum(ground.forward @ rays, 1e-6))
     bounds = (distance, near, max(distance, far))
-    return _obstacle(grid, kept, z, grid.bits(visible), camera, amodal, bounds, thickness, False)
+    return _obstacle(points, grid.bits(visible)[kept], camera, amodal, bounds, thickness, False)
 
 
 def body(obstacle: Obstacle, thickness: float, spacing: float) -> np.ndarray:
@@ -187,53 +188,58 @@ def body(obstacle: Obstacle, thickness: float, spacing: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Grid:
-    """Every `step`-th pixel of a box, rows and columns."""
+    """Every `step`-th pixel of a box, in rows and columns; arrays are flat, row by row."""
 
     x: int
     y: int
-    width: int
-    height: int
+    rows: int
+    columns: int
     step: int
 
     @staticmethod
     def over(mask: MaskRegion, step: int) -> _Grid:
-        return _Grid(*mask.box, step)
+        return _Grid(mask.x, mask.y, -(-mask.height // step), -(-mask.width // step), step)
+
+    def plane(self, flat: np.ndarray) -> np.ndarray:
+        """(rows, columns)."""
+        return flat.reshape(self.rows, self.columns)
 
     def bits(self, mask: MaskRegion) -> np.ndarray:
-        """bool (rows, columns): which grid pixels the mask has."""
-        return self._sampled(mask.bits, mask.x, mask.y, False)
+        """bool (n,): which grid pixels the mask has."""
+        return self._sampled(mask.bits, mask.x, mask.y)
 
     def inside(self, mask: MaskRegion, rim: int) -> np.ndarray:
-        """bool (rows, columns): grid pixels that have the mask `rim` pixels to each side."""
+        """bool (n,): grid pixels that have the mask `rim` pixels to each side."""
+        height, width = self.rows * self.step, self.columns * self.step
+        wide = mask.window(self.x - rim, self.y - rim, width + 2 * rim, height + 2 * rim)
         left, right, up, down = (
-            self._sampled(mask.bits, mask.x + dx, mask.y + dy, False)
-            for dx, dy in ((rim, 0), (-rim, 0), (0, rim), (0, -rim))
+            wide[y : y + height : self.step, x : x + width : self.step]
+            for x, y in ((0, rim), (2 * rim, rim), (rim, 0), (rim, 2 * rim))
         )
-        return left & right & up & down
+        return (left & right & up & down).ravel()
 
     def values(self, depth: np.ndarray) -> np.ndarray:
-        """float32 (rows, columns): depths, NaN where unknown or outside the image."""
-        found = self._sampled(depth, 0, 0, np.nan)
+        """float32 (n,): depths, NaN where unknown or outside the image."""
+        found = self._sampled(depth, 0, 0)
         return np.where((found > 0) & (found < np.inf), found, np.float32(np.nan))
 
-    def _sampled(self, values: np.ndarray, x: int, y: int, outside: float) -> np.ndarray:
-        """An array whose first pixel is (x, y), at the grid's pixels: (rows, columns); maybe a view."""
-        step, rows, columns = self.step, -(-self.height // self.step), -(-self.width // self.step)
-        top, left = max(0, -(-(y - self.y) // step)), max(0, -(-(x - self.x) // step))  # first inside the array
+    def _sampled(self, values: np.ndarray, x: int, y: int) -> np.ndarray:
+        """An array whose first pixel is (x, y), at the grid's pixels, (n,); 0 where it is not."""
+        step, dx, dy = self.step, self.x - x, self.y - y
+        top, left = max(0, -(dy // step)), max(0, -(dx // step))  # first row and column inside the array
         inside = values[
-            self.y + top * step - y : max(0, self.y + self.height - y) : step,
-            self.x + left * step - x : max(0, self.x + self.width - x) : step,
+            dy + top * step : max(0, dy + self.rows * step) : step, dx + left * step : max(0, dx + self.columns * step) : step
         ]
-        if inside.shape == (rows, columns):
-            return inside
-        out = np.full((rows, columns), outside, values.dtype)
+        if inside.shape == (self.rows, self.columns):
+            return inside.ravel()
+        out = np.zeros((self.rows, self.columns), values.dtype)
         out[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
-        return out
+        return out.ravel()
 
-    def rays(self, camera: PinholeCamera, kept: np.ndarray) -> np.ndarray:
-        """(n, 3) with z = 1, of the grid pixels of `kept`, row by row."""
-        rows, columns = np.nonzero(kept)
-        return camera.rays(self.x + self.step * columns, self.y + self.step * rows)
+    def rays(self, camera: PinholeCamera) -> np.ndarray:
+        """(3, n) with z = 1."""
+        u, v = self.x + self.step * np.arange(self.columns), self.y + self.step * np.arange(self.rows)
+        return camera.rays(u, v[:, None]).reshape(-1, 3).T
 
 
 def _stride(amodal: MaskRegion, camera: PinholeCamera, distance: float, spacing: float) -> int:
@@ -283,9 +289,7 @@ def _over_foot(amodal: MaskRegion, hiding: Sequence[MaskRegion]) -> MaskRegion |
 
 
 def _obstacle(
-    grid: _Grid,
-    kept: np.ndarray,
-    z: np.ndarray,
+    points: np.ndarray,
     visible: np.ndarray,
     camera: PinholeCamera,
     amodal: MaskRegion,
@@ -293,16 +297,16 @@ def _obstacle(
     thickness: float,
     by_depth: bool,
 ) -> Obstacle:
-    if not len(z):
+    """From points (3, n)."""
+    if not points.size:
         raise Unplaced("no pixel of it has a place")
-    points = np.multiply(grid.rays(camera, kept).T, z, order="C")  # by axis: extremes along rows are fast
     (left, top, front), (right, bottom, back) = points.min(1).tolist(), points.max(1).tolist()
     depth = max(back - front, thickness)
     distance, near, far = bounds
     x, y, width, height = amodal.box
     return Obstacle(
         points=points.T.astype(np.float32),
-        hidden=~visible[kept],
+        hidden=~visible,
         distance=distance,
         near=near,
         far=far,
