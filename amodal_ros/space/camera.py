@@ -117,8 +117,8 @@ class PinholeCamera:
             x, y = xy.reshape(*u.shape, 2).transpose(-1, *range(u.ndim))
         else:
             x, y = (np.asarray(u) - self.cx) / self.fx, (np.asarray(v) - self.cy) / self.fy
-        rays = np.ones((3, *np.broadcast_shapes(x.shape, y.shape)))  # by coordinate: quick to write, and to work with
-        rays[0], rays[1] = x, y
+        rays = np.empty((3, *np.broadcast(x, y).shape))  # by coordinate: quick to write, and to work with
+        rays[0], rays[1], rays[2] = x, y, 1
         return rays.transpose(*range(1, rays.ndim), 0)
 
     def project(self, points: Sequence | np.ndarray) -> np.ndarray:

@@ -44,7 +44,7 @@ class Obstacle:
     """One object in the camera's optical frame, metres.
 
     Attributes:
-        points: float32 (n, 3), its surface as far as it can be told.
+        points: float32 (n, 3), its surface as far as it can be told, seen points first.
         hidden: bool (n,), the point lies behind something.
         distance: z of its nearest part: where it touches the ground, or its surface.
         near, far: bounds of `distance`. near is 0 when the image's lower edge cuts the object off.
@@ -94,32 +94,34 @@ def with_depth(
         raise ValueError(f"depth: expected {camera.width}x{camera.height}, got {depth.shape[1]}x{depth.shape[0]}")
     rough, amodal = _middle(visible, depth), amodal.trim()
     grid = _Grid.over(amodal, _stride(amodal, camera, rough, spacing))
-    seen, mine = grid.values(depth), grid.bits(visible)
-    with_value = seen > 0  # NaN is not
-    inner = mine & with_value & grid.inside(visible, RIM)
-    known = np.sort(seen[inner])
-    if len(known) < LEAST_DEPTHS:
-        known = np.sort(seen[mine & with_value])
-    if not len(known):
-        known = np.array([rough], np.float32)
-    low, middle, high = (float(known[int(share * (len(known) - 1))]) for share in (SPREAD[0], 0.5, SPREAD[1]))
-    room = max(OUTLIER * 1.4826 * _median(np.abs(known - middle)), LEAST_SPREAD)
-    near_middle = np.abs(seen - middle) <= room  # NaN is not
-    sure = inner & near_middle
-    if not np.count_nonzero(sure):
-        sure = mine & near_middle
-    anything = np.count_nonzero(sure) > 0
-    z = (seen if anything else np.full_like(seen, middle)).astype(np.float64)
-    hidden, rays = grid.bits(amodal) & ~mine, grid.rays(camera)
-    if np.count_nonzero(hidden):
-        there = seen[hidden]
-        surface = continued(*map(grid.plane, (seen, sure, hidden)), rays) if anything else middle
-        z[hidden] = np.fmax(surface, there + BEHIND)
-        # What is seen there lies beyond anything of this object: it is free.
-        hidden[hidden] = ~(there > np.maximum(surface, high) + max(thickness, room))
-    kept = (sure if anything else mine) | hidden
-    points = rays.compress(kept, axis=1) * z[kept]
-    return _obstacle(points, mine[kept], camera, amodal, (low, low, high), thickness, True)
+    seen, mine, rays = grid.values(depth), grid.bits(visible), grid.rays(camera)
+    known = seen > 0
+    inner = mine & known & grid.inside(visible, RIM)
+    values = np.sort(seen[inner])
+    if len(values) < LEAST_DEPTHS:
+        values = np.sort(seen[mine & known])
+    if not len(values):
+        values = np.array([rough], np.float32)
+    low, middle, high = (float(values[int(share * (len(values) - 1))]) for share in (SPREAD[0], 0.5, SPREAD[1]))
+    room = max(OUTLIER * 1.4826 * _median(np.abs(values - middle)), LEAST_SPREAD)
+    near_middle = known & (np.abs(seen - middle) <= room)
+    sure = np.flatnonzero(inner & near_middle)
+    if not len(sure):
+        sure = np.flatnonzero(mine & near_middle)
+    z = seen.take(sure).astype(np.float64)
+    if not len(sure):
+        sure = np.flatnonzero(mine)
+        z = np.full(len(sure), middle)
+    hidden = np.flatnonzero(grid.bits(amodal) & ~mine)
+    if len(hidden):
+        there = seen.take(hidden)
+        surface = continued(z, sure, hidden, rays, grid.columns) if len(sure) else np.full(len(hidden), middle)
+        # What is seen there may lie beyond anything of this object: it is free.
+        covered = there <= np.maximum(surface, high) + max(thickness, room)
+        hidden = hidden.compress(covered)
+        z = np.concatenate([z, np.maximum(surface, there + BEHIND).compress(covered)])
+    points = rays.take(np.concatenate([sure, hidden]), axis=1) * z
+    return _obstacle(points, len(sure), camera, amodal, (low, low, high), thickness, True)
 
 
 def on_ground(
@@ -160,11 +162,12 @@ def on_ground(
     if amodal.y + amodal.height == camera.height:
         near = 0.0  # cut by the lower edge, and nothing was estimated below it
     grid = _Grid.over(amodal, _stride(amodal, camera, distance, spacing))
-    kept, foot = grid.bits(amodal), down[0] * distance
-    rays = grid.rays(camera).compress(kept, axis=1)
+    all_of_it, mine, foot = grid.bits(amodal), grid.bits(visible), down[0] * distance
+    seen, hidden = np.flatnonzero(all_of_it & mine), np.flatnonzero(all_of_it & ~mine)
+    rays = grid.rays(camera).take(np.concatenate([seen, hidden]), axis=1)
     points = rays * (ground.forward @ foot / np.maximum(ground.forward @ rays, 1e-6))
     bounds = (distance, near, max(distance, far))
-    return _obstacle(points, grid.bits(visible)[kept], camera, amodal, bounds, thickness, False)
+    return _obstacle(points, len(seen), camera, amodal, bounds, thickness, False)
 
 
 def body(obstacle: Obstacle, thickness: float, spacing: float) -> np.ndarray:
@@ -219,9 +222,9 @@ class _Grid:
         return (left & right & up & down).ravel()
 
     def values(self, depth: np.ndarray) -> np.ndarray:
-        """float32 (n,): depths, NaN where unknown or outside the image."""
+        """float32 (n,): depths, 0 where unknown or outside the image."""
         found = self._sampled(depth, 0, 0)
-        return np.where((found > 0) & (found < np.inf), found, np.float32(np.nan))
+        return np.where((found > 0) & (found < np.inf), found, np.float32(0))
 
     def _sampled(self, values: np.ndarray, x: int, y: int) -> np.ndarray:
         """An array whose first pixel is (x, y), at the grid's pixels, (n,); 0 where it is not."""
@@ -290,14 +293,14 @@ def _over_foot(amodal: MaskRegion, hiding: Sequence[MaskRegion]) -> MaskRegion |
 
 def _obstacle(
     points: np.ndarray,
-    visible: np.ndarray,
+    seen: int,
     camera: PinholeCamera,
     amodal: MaskRegion,
     bounds: tuple[float, float, float],
     thickness: float,
     by_depth: bool,
 ) -> Obstacle:
-    """From points (3, n)."""
+    """From points (3, n), of which so many are seen and come first."""
     if not points.size:
         raise Unplaced("no pixel of it has a place")
     (left, top, front), (right, bottom, back) = points.min(1).tolist(), points.max(1).tolist()
@@ -306,7 +309,7 @@ def _obstacle(
     x, y, width, height = amodal.box
     return Obstacle(
         points=points.T.astype(np.float32),
-        hidden=~visible,
+        hidden=np.arange(points.shape[1]) >= seen,
         distance=distance,
         near=near,
         far=far,

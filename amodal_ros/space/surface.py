@@ -1,90 +1,75 @@
-"""How a surface goes on where it is hidden: flat faces go on as planes."""
+"""How a surface goes on where it is hidden: a flat face goes on as a plane."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-#: At most so many faces of one object; with four the share of hidden points within 0.3 m of the truth is the same to 0.003.
-FACES = 2
-#: Planes tried per face, and pixels that judge them (at most 255: they are counted in a byte).
+#: Planes tried, and pixels that judge them. More do not bring more hidden points to the true surface, nor do more planes.
 TRIALS, JUDGES = 24, 120
-#: A face has at least so many pixels, and this share of those that are seen.
-LEAST_PIXELS, LEAST_SHARE = 8, 0.1
+#: A face has at least so many pixels.
+LEAST_PIXELS = 8
 #: A pixel lies in a plane when its depth is this close (share of the depth), more when the depth image is noisy.
 WITHIN, MOST_WITHIN = 0.003, 0.03
 #: Hidden depths stay within what is seen of the object, extended by so much to the front and to the back (metres).
 IN_FRONT, BEHIND = 0.5, 1.5
 
 #: 32 random bits for each corner of each tried triangle: n times them, without the lower 32, is a number below n.
-_DRAWS = np.random.default_rng(0).integers(2**32, size=(FACES, 3, TRIALS), dtype=np.uint32).astype(np.int64)
+_DRAWS = np.random.default_rng(0).integers(2**32, size=(3, TRIALS), dtype=np.uint32).astype(np.int64)
 
 
-def continued(seen: np.ndarray, sure: np.ndarray, hidden: np.ndarray, rays: np.ndarray) -> np.ndarray:
+def continued(depths: np.ndarray, sure: np.ndarray, hidden: np.ndarray, rays: np.ndarray, columns: int) -> np.ndarray:
     """Depths of hidden pixels, from where depths are sure.
 
-    A plane's inverse depth is linear in the x and y of rays with z = 1. Planes are found one after another among the
-    sure pixels (RANSAC); a hidden pixel continues the plane of the sure pixel nearest to it, or takes on that pixel's
-    depth where it belongs to no plane. Planes that no hidden pixel continues are not looked for.
+    A plane's inverse depth is linear in the x and y of rays with z = 1. The plane through most of the sure pixels is
+    found (RANSAC, then least squares). A hidden pixel continues it where the sure pixel nearest to it lies in it, and
+    else takes on that pixel's depth.
 
     Args:
-        seen: float (rows, columns) depths in metres, more than 0 where `sure`.
-        sure: bool (rows, columns), at least one.
-        hidden: bool (rows, columns), apart from `sure`.
-        rays: float (3, rows * columns), directions with z = 1.
+        depths: float64 (m,) of the sure pixels, metres, more than 0.
+        sure, hidden: int (m,) and (n,), which pixels of the grid: ascending, m at least 1, none in both.
+        rays: float64 (3, pixels) of the grid, directions with z = 1, row by row.
+        columns: of the grid.
 
     Returns:
-        float64 (n,), 0 or more, in the order of `np.nonzero(hidden)`.
+        float64 (n,), more than 0.
     """
+    away = np.ones(rays.shape[1], np.uint8)
+    away[sure] = 0
     _, labels = cv2.distanceTransformWithLabels(
-        (~sure).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_3, labelType=cv2.DIST_LABEL_PIXEL
+        away.reshape(-1, columns), cv2.DIST_L2, cv2.DIST_MASK_3, labelType=cv2.DIST_LABEL_PIXEL
     )
-    nearest = labels.ravel().compress(hidden.ravel()) - 1  # labels count the sure pixels row by row
-    at = np.flatnonzero(sure)
-    depths = seen.ravel().take(at).astype(np.float64)
-    borders = np.zeros(len(at), bool)
-    borders[nearest] = True
-    points = np.empty((4, len(at)))
-    points[:3], points[3] = rays.take(at, axis=1), 1 / depths
-    planes, member = _planes(points, borders, _tolerance(points[3], at + 2 * (at // sure.shape[1])))
-    face = member.take(nearest)
-    low, high = max(0.0, float(depths.min()) - IN_FRONT), float(depths.max()) + BEHIND
-    inverse = (planes.take(face, axis=1) * rays.compress(hidden.ravel(), axis=1)).sum(0)
-    on_plane = np.minimum(np.maximum(1 / np.maximum(inverse, 1e-4), low), high)
-    return np.where(face >= 0, on_plane, depths.take(nearest))
+    nearest = labels.ravel().take(hidden) - 1  # labels count the sure pixels row by row
+    points = np.empty((4, len(sure)))
+    points[:3], points[3] = rays.take(sure, axis=1), 1 / depths
+    within = _tolerance(points[3], sure + 2 * (sure // columns))
+    found = _plane(points, within)
+    if found is None:
+        return depths.take(nearest)
+    plane, member = found
+    inverse = np.where(member.take(nearest), plane @ rays.take(hidden, axis=1), points[3].take(nearest))
+    low, high = 1 / (float(depths.max()) + BEHIND), 1 / max(float(depths.min()) - IN_FRONT, 1e-4)
+    return 1 / np.minimum(np.maximum(inverse, low), high)
 
 
-def _planes(points: np.ndarray, borders: np.ndarray, within: float) -> tuple[np.ndarray, np.ndarray]:
-    """Planes inverse = a x + b y + c through most of what is seen, until all of `borders` lie in one.
+def _plane(points: np.ndarray, within: float) -> tuple[np.ndarray, np.ndarray] | None:
+    """The plane inverse = a x + b y + c through most of what is seen.
 
     Args:
         points: (4, n): x, y, 1 and inverse depth.
-        borders: bool (n,).
-        within: share of its inverse depth by which a point in a plane is off it at most.
+        within: share of its inverse depth by which a point in the plane is off it at most.
 
     Returns:
-        Coefficients (3, k + 1), the last of no plane; and the plane of each point, -1 for none.
+        (a, b, c), and which points lie in it, bool (n,). None when too few do.
     """
     count = points.shape[1]
-    planes, member, left = np.zeros((3, FACES + 1)), np.full(count, -1), np.arange(count)
-    rest = points / points[3]  # (a, b, c, -1) . rest: how far a point is off a plane, as a share of its inverse depth
-    for k in range(FACES):
-        if len(left) < max(LEAST_PIXELS, LEAST_SHARE * count):
-            break
-        tried = _through(*(points.take(left.take(drawn), axis=1) for drawn in (_DRAWS[k] * len(left)) >> 32))
-        close = np.abs(tried.T @ rest[:, :: -(-len(left) // JUDGES)]) < within
-        best = tried[:, np.add.reduce(close.view(np.uint8), axis=1, dtype=np.uint8).argmax()]
-        found = np.abs(best @ rest) < within
-        inside = left.compress(found)
-        if len(inside) < LEAST_PIXELS:
-            break
-        planes[:, k] = _fitted(points.take(inside, axis=1))
-        member[inside] = k
-        off = ~found
-        left, rest = left.compress(off), rest.compress(off, axis=1)
-        if not borders.take(left).any():
-            break
-    return planes, member
+    tried = _through(*(points.take(drawn, axis=1) for drawn in (_DRAWS * count) >> 32))
+    judges = points[:, :: -(-count // JUDGES)]
+    close = np.abs(tried.T @ judges) < within * judges[3]
+    best = tried[:, np.count_nonzero(close, axis=1).argmax()]
+    member = np.abs(best @ points) < within * points[3]
+    inside = points.compress(member, axis=1)
+    return (_fitted(inside), member) if inside.shape[1] >= LEAST_PIXELS else None
 
 
 def _through(p: np.ndarray, q: np.ndarray, r: np.ndarray) -> np.ndarray:
@@ -99,14 +84,14 @@ def _through(p: np.ndarray, q: np.ndarray, r: np.ndarray) -> np.ndarray:
     return planes
 
 
-def _fitted(points: np.ndarray) -> tuple[float, float, float]:
-    """Least squares through (4, n); across a line of points, about which they say nothing, it is level."""
+def _fitted(points: np.ndarray) -> np.ndarray:
+    """Least squares through (4, n): (a, b, c). Across a line of points, about which they say nothing, it is level."""
     (xx, xy, x, xz), (_, yy, y, yz), (_, _, n, z), _ = (points @ points.T).tolist()
     xx, xy, yy, xz, yz = xx - x * x / n, xy - x * y / n, yy - y * y / n, xz - x * z / n, yz - y * z / n
     least = 1e-7 * (xx + yy)
     xx, yy = xx + least, yy + least
     a, b = (yy * xz - xy * yz) / (xx * yy - xy * xy), (xx * yz - xy * xz) / (xx * yy - xy * xy)
-    return a, b, (z - a * x - b * y) / n
+    return np.array([a, b, (z - a * x - b * y) / n])
 
 
 def _tolerance(inverse: np.ndarray, place: np.ndarray) -> float:
