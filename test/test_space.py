@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from amodal_ros.lab.datasets import streets
 from amodal_ros.lab.datasets.street_world.camera import EYE_HEIGHT, Camera
 from amodal_ros.scene import MaskRegion
-from amodal_ros.space import Ground, PinholeCamera, Unplaced, on_ground, thin, with_depth
+from amodal_ros.space import Ground, PinholeCamera, Unplaced, all_with_depth, on_ground, thin, with_depth
 
 CAMERA = PinholeCamera(700.0, 710.0, 620.0, 180.0, 1242, 375)
 GROUND = Ground.level(1.65)
@@ -236,6 +236,42 @@ def test_a_depth_image_of_another_size_is_refused() -> None:
         with_depth(box(1, 1, 5, 5), box(1, 1, 5, 5), np.ones((480, 640), np.float32), CAMERA)
 
 
+def test_a_hidden_part_continues_the_plane_that_its_nearest_seen_pixel_lies_in() -> None:
+    """A flat front seen from pixels 500 to 600, and what leans off it between 600 and 620."""
+    u = np.arange(1242)
+    z = np.where(u < 600, slanted(u), slanted(np.array(600)) + 0.02 * (u - 600))
+    depth = np.broadcast_to(z, (375, 1242)).astype(np.float32)
+    visible, amodal = box(500, 100, 120, 80), box(440, 100, 200, 80)
+    found = with_depth(visible, amodal, np.where(box(500, 100, 120, 80).full(375, 1242), depth, 4.0), CAMERA)
+    hidden = found.points[found.hidden]
+    columns = CAMERA.project(hidden)[:, 0]
+    left, right = columns < 500, columns > 620
+    np.testing.assert_allclose(hidden[left, 2], slanted(columns[left]), rtol=2e-3)
+    np.testing.assert_allclose(hidden[right, 2], depth[100, 616], rtol=1e-5)  # no plane: as far as where it ends
+
+
+BENT = PinholeCamera(700.0, 710.0, 620.0, 180.0, 1242, 375, (-0.05, 0.01, 0.0, 0.0))
+
+
+@pytest.mark.parametrize("camera", [CAMERA, BENT], ids=["straight", "bent"])
+def test_objects_placed_together_are_where_each_is_alone(camera: PinholeCamera) -> None:
+    frame = streets.scene(701)
+    depth = frame.depth * np.random.default_rng(0).normal(1, 0.005, frame.depth.shape).astype(np.float32)
+    things = [(thing.visible, thing.amodal, 0.5) for thing in frame.objects if thing.visible.area]
+    nowhere = (box(3, 3, 2, 2), box(3, 3, 2, 2), 0.5)
+    together = all_with_depth([nowhere, *things], depth, camera)
+    assert isinstance(together[0], Unplaced) and len(together) == len(things) + 1 > 10
+    for (visible, amodal, _), one in zip(things, together[1:]):
+        try:
+            alone = with_depth(visible, amodal, depth, camera)
+        except Unplaced as error:
+            assert str(one) == str(error)
+            continue
+        assert not isinstance(one, Unplaced)
+        np.testing.assert_allclose(one.points, alone.points, rtol=1e-4)
+        np.testing.assert_array_equal(one.hidden, alone.hidden)
+
+
 # --- voxels ---------------------------------------------------------------------------------------------------------
 
 
@@ -245,6 +281,8 @@ def test_one_point_per_cube_and_none_lost(count: int, size: float, seed: int) ->
     kept = points[thin(points, size)]
     cubes = lambda p: {tuple(c) for c in np.floor(p / size).astype(int).tolist()}  # noqa: E731
     assert len(cubes(kept)) == len(kept) and cubes(kept) == cubes(points)
+    first = {tuple(c): i for i, c in reversed(list(enumerate(np.floor(points / size).astype(int).tolist())))}
+    assert thin(points, size).tolist() == sorted(first.values())
     assert len(thin(points, 0.0)) == count
 
 

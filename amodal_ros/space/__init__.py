@@ -2,7 +2,7 @@
 
 from amodal_ros.space.camera import PinholeCamera
 from amodal_ros.space.ground import Ground
-from amodal_ros.space.obstacle import Obstacle, Unplaced, body, on_ground, with_depth
+from amodal_ros.space.obstacle import Obstacle, Unplaced, all_with_depth, body, on_ground, with_depth
 from amodal_ros.space.rigid import BODY_IN_OPTICAL, Rigid, quaternion
 from amodal_ros.space.voxels import thin
 
@@ -13,6 +13,7 @@ __all__ = [
     "PinholeCamera",
     "Rigid",
     "Unplaced",
+    "all_with_depth",
     "body",
     "on_ground",
     "quaternion",

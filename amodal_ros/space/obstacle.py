@@ -16,7 +16,7 @@ import numpy as np
 from amodal_ros.scene.mask import MaskRegion
 from amodal_ros.space.camera import PinholeCamera
 from amodal_ros.space.ground import Ground
-from amodal_ros.space.surface import continued
+from amodal_ros.space.surface import Surface, continued
 
 #: Pixels taken off the visible mask's rim, where depth images mix object and background.
 RIM = 2
@@ -75,7 +75,7 @@ def with_depth(
 ) -> Obstacle:
     """An object from the depth of what is seen of it.
 
-    Hidden pixels continue the faces that are seen (outliers cut), pushed behind what hides them. Where the
+    Hidden pixels continue the face that is seen (outliers cut), pushed behind what hides them. Where the
     depth image shows something further away than the object's own depth range there is nothing to hide the object: such
     pixels are left out.
 
@@ -90,38 +90,37 @@ def with_depth(
         Unplaced: too little depth is known on the visible part.
         ValueError: a depth image of another size than the camera's.
     """
+    (found,) = all_with_depth([(visible, amodal, thickness)], depth, camera, spacing=spacing)
+    if isinstance(found, Unplaced):
+        raise found
+    return found
+
+
+def all_with_depth(
+    objects: Sequence[tuple[MaskRegion, MaskRegion, float]],
+    depth: np.ndarray,
+    camera: PinholeCamera,
+    *,
+    spacing: float = 0.1,
+) -> list[Obstacle | Unplaced]:
+    """The same for (visible, amodal, thickness) of several objects, which is faster. An error takes its object's place.
+
+    Raises:
+        ValueError: a depth image of another size than the camera's.
+    """
     if depth.shape != (camera.height, camera.width):
         raise ValueError(f"depth: expected {camera.width}x{camera.height}, got {depth.shape[1]}x{depth.shape[0]}")
-    rough, amodal = _middle(visible, depth), amodal.trim()
-    grid = _Grid.over(amodal, _stride(amodal, camera, rough, spacing))
-    seen, mine, rays = grid.values(depth), grid.bits(visible), grid.rays(camera)
-    known = seen > 0
-    inner = mine & known & grid.inside(visible, RIM)
-    values = np.sort(seen[inner])
-    if len(values) < LEAST_DEPTHS:
-        values = np.sort(seen[mine & known])
-    if not len(values):
-        values = np.array([rough], np.float32)
-    low, middle, high = (float(values[int(share * (len(values) - 1))]) for share in (SPREAD[0], 0.5, SPREAD[1]))
-    room = max(OUTLIER * 1.4826 * _median(np.abs(values - middle)), LEAST_SPREAD)
-    near_middle = known & (np.abs(seen - middle) <= room)
-    sure = np.flatnonzero(inner & near_middle)
-    if not len(sure):
-        sure = np.flatnonzero(mine & near_middle)
-    z = seen.take(sure).astype(np.float64)
-    if not len(sure):
-        sure = np.flatnonzero(mine)
-        z = np.full(len(sure), middle)
-    hidden = np.flatnonzero(grid.bits(amodal) & ~mine)
-    if len(hidden):
-        there = seen.take(hidden)
-        surface = continued(z, sure, hidden, rays, grid.columns) if len(sure) else np.full(len(hidden), middle)
-        # What is seen there may lie beyond anything of this object: it is free.
-        covered = there <= np.maximum(surface, high) + max(thickness, room)
-        hidden = hidden.compress(covered)
-        z = np.concatenate([z, np.maximum(surface, there + BEHIND).compress(covered)])
-    points = rays.take(np.concatenate([sure, hidden]), axis=1) * z
-    return _obstacle(points, len(sure), camera, amodal, (low, low, high), thickness, True)
+    looks: list[_Look | Unplaced] = []
+    for visible, amodal, thickness in objects:
+        try:
+            looks.append(_Look.at(visible, amodal.trim(), depth, camera, thickness, spacing))
+        except Unplaced as error:
+            looks.append(error)
+    surfaces = iter(continued([one.surface for one in looks if isinstance(one, _Look) and one.continues]))
+    return [
+        one if isinstance(one, Unplaced) else one.obstacle(camera, next(surfaces) if one.continues else None)
+        for one in looks
+    ]
 
 
 def on_ground(
@@ -179,14 +178,87 @@ def body(obstacle: Obstacle, thickness: float, spacing: float) -> np.ndarray:
         thickness: metres that the object goes on.
         spacing: of the points, metres, more than 0.
     """
-    points = obstacle.points
-    middle = (points[:, 1].min() + points[:, 1].max()) / 2
-    away = np.abs(points[:, 1] - middle)
-    layer = points[away <= away.min() + spacing / 2]
-    view = layer * np.float32([1, 0, 1])
-    view /= np.linalg.norm(view, axis=1, keepdims=True)
+    y = obstacle.points[:, 1]
+    away = np.abs(y - (y.min() + y.max()) / 2)
+    layer = obstacle.points.T.compress(away <= away.min() + spacing / 2, axis=1)
+    view = layer * np.float32([[1], [0], [1]])
+    view /= np.sqrt(view[0] * view[0] + view[2] * view[2])
     steps = np.arange(1, round(thickness / spacing) + 1, dtype=np.float32) * np.float32(spacing)
-    return (layer[None] + steps[:, None, None] * view[None]).reshape(-1, 3)
+    return (layer[:, None] + steps[:, None] * view[:, None]).reshape(3, -1).T
+
+
+@dataclass(frozen=True)
+class _Look:
+    """An object as the depth image shows it.
+
+    Attributes:
+        surface: its seen and its hidden pixels; either may be none.
+        there: (n,), what the depth image shows at the hidden pixels, metres, 0 where unknown.
+        low, middle, high: quantiles of the depths that are seen of it.
+        room: metres from the middle within which depths are the object's.
+    """
+
+    amodal: MaskRegion
+    surface: Surface
+    there: np.ndarray
+    low: float
+    middle: float
+    high: float
+    room: float
+    thickness: float
+
+    @staticmethod
+    def at(
+        visible: MaskRegion,
+        amodal: MaskRegion,
+        depth: np.ndarray,
+        camera: PinholeCamera,
+        thickness: float,
+        spacing: float,
+    ) -> _Look:
+        rough = _middle(visible, depth)
+        grid = _Grid.over(amodal, _stride(amodal, camera, rough, spacing))
+        seen, mine = grid.values(depth), grid.bits(visible)
+        known = mine & (seen > 0)
+        inner = known & grid.inside(visible, RIM)
+        values = np.sort(seen[inner])
+        if len(values) < LEAST_DEPTHS:
+            values = np.sort(seen[known])
+        if not len(values):
+            values = np.array([rough], np.float32)
+        low, middle, high = (float(values[int(share * (len(values) - 1))]) for share in (SPREAD[0], 0.5, SPREAD[1]))
+        room = max(OUTLIER * 1.4826 * _median(np.abs(values - middle)), LEAST_SPREAD)
+        near_middle = np.abs(seen - middle) <= room
+        sure = np.flatnonzero(inner & near_middle)
+        if not len(sure):
+            sure = np.flatnonzero(known & near_middle)
+        z = seen.take(sure).astype(np.float64)
+        if not len(sure):
+            sure = np.flatnonzero(mine)
+            z = np.full(len(sure), middle)
+        hidden = np.flatnonzero(grid.bits(amodal) & ~mine)
+        surface = Surface(z, sure, hidden, grid.rays(camera), grid.columns)
+        return _Look(amodal, surface, seen.take(hidden), low, middle, high, room, thickness)
+
+    @property
+    def continues(self) -> bool:
+        """Whether there is something seen and something hidden."""
+        return len(self.surface.seen) > 0 and len(self.surface.hidden) > 0
+
+    def obstacle(self, camera: PinholeCamera, ahead: np.ndarray | None) -> Obstacle | Unplaced:
+        """With the depths (n,) of its hidden pixels; None: all are at its middle."""
+        seen, hidden, z = self.surface.seen, self.surface.hidden, self.surface.depths
+        if len(hidden):
+            ahead = np.full(len(hidden), self.middle) if ahead is None else ahead
+            # What is seen there may lie beyond anything of this object: it is free.
+            covered = self.there <= np.maximum(ahead, self.high) + max(self.thickness, self.room)
+            hidden = hidden.compress(covered)
+            z = np.concatenate([z, np.maximum(ahead, self.there + BEHIND).compress(covered)])
+        if not len(z):
+            return Unplaced("no pixel of it has a place")
+        points = self.surface.rays.take(np.concatenate([seen, hidden]), axis=1) * z
+        bounds = (self.low, self.low, self.high)
+        return _obstacle(points, len(seen), camera, self.amodal, bounds, self.thickness, True)
 
 
 @dataclass(frozen=True)
@@ -230,9 +302,8 @@ class _Grid:
         """An array whose first pixel is (x, y), at the grid's pixels, (n,); 0 where it is not."""
         step, dx, dy = self.step, self.x - x, self.y - y
         top, left = max(0, -(dy // step)), max(0, -(dx // step))  # first row and column inside the array
-        inside = values[
-            dy + top * step : max(0, dy + self.rows * step) : step, dx + left * step : max(0, dx + self.columns * step) : step
-        ]
+        bottom, right = max(0, dy + self.rows * step), max(0, dx + self.columns * step)
+        inside = values[dy + top * step : bottom : step, dx + left * step : right : step]
         if inside.shape == (self.rows, self.columns):
             return inside.ravel()
         out = np.zeros((self.rows, self.columns), values.dtype)
@@ -275,9 +346,10 @@ def _median(values: np.ndarray) -> float:
 
 def _foot(mask: MaskRegion | None) -> tuple[float, float]:
     """The middle (u, v) of the lower edge of a mask's lowest row; NaN where there is none."""
-    for row in range(mask.height - 1, -1, -1) if mask is not None else ():
-        if len(columns := np.flatnonzero(mask.bits[row])):
-            return mask.x + float(columns.sum()) / len(columns), mask.y + row + 0.5
+    if mask is not None:
+        for row in range(mask.height - 1, -1, -1):
+            if len(columns := np.flatnonzero(mask.bits[row])):
+                return mask.x + float(columns.sum()) / len(columns), mask.y + row + 0.5
     return np.nan, np.nan
 
 
@@ -285,10 +357,10 @@ def _over_foot(amodal: MaskRegion, hiding: Sequence[MaskRegion]) -> MaskRegion |
     """What covers most of the pixels right below the lowest of A, in its tightest box, at least half of them."""
     if not (amodal.area and hiding):
         return None
-    lowest = np.flatnonzero(amodal.bits[-1])
-    shares = [other.window(amodal.x, amodal.y + amodal.height, amodal.width, 1)[0, lowest].mean() for other in hiding]
-    best = int(np.argmax(shares))
-    return hiding[best] if shares[best] >= 0.5 else None
+    lowest, below = amodal.bits[-1], (amodal.x, amodal.y + amodal.height, amodal.width, 1)
+    counts = [np.count_nonzero(other.window(*below)[0] & lowest) for other in hiding]
+    best = int(np.argmax(counts))
+    return hiding[best] if 2 * counts[best] >= np.count_nonzero(lowest) else None
 
 
 def _obstacle(
@@ -301,8 +373,6 @@ def _obstacle(
     by_depth: bool,
 ) -> Obstacle:
     """From points (3, n), of which so many are seen and come first."""
-    if not points.size:
-        raise Unplaced("no pixel of it has a place")
     (left, top, front), (right, bottom, back) = points.min(1).tolist(), points.max(1).tolist()
     depth = max(back - front, thickness)
     distance, near, far = bounds

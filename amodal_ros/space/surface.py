@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
-#: Planes tried, and pixels that judge them. More do not bring more hidden points to the true surface, nor do more planes.
+#: Planes tried, and pixels that judge them. More of either, or more planes, put no more hidden points right.
 TRIALS, JUDGES = 24, 120
 #: A face has at least so many pixels.
 LEAST_PIXELS = 8
@@ -18,92 +21,121 @@ IN_FRONT, BEHIND = 0.5, 1.5
 _DRAWS = np.random.default_rng(0).integers(2**32, size=(3, TRIALS), dtype=np.uint32).astype(np.int64)
 
 
-def continued(depths: np.ndarray, sure: np.ndarray, hidden: np.ndarray, rays: np.ndarray, columns: int) -> np.ndarray:
-    """Depths of hidden pixels, from where depths are sure.
+@dataclass(frozen=True)
+class Surface:
+    """What is seen of an object's surface, on a grid of pixels, and where it is hidden.
 
-    A plane's inverse depth is linear in the x and y of rays with z = 1. The plane through most of the sure pixels is
-    found (RANSAC, then least squares). A hidden pixel continues it where the sure pixel nearest to it lies in it, and
-    else takes on that pixel's depth.
-
-    Args:
-        depths: float64 (m,) of the sure pixels, metres, more than 0.
-        sure, hidden: int (m,) and (n,), which pixels of the grid: ascending, m at least 1, none in both.
+    Attributes:
+        depths: float64 (m,) of the seen pixels, metres, more than 0.
+        seen, hidden: int (m,) and (n,), which pixels of the grid: ascending, m and n at least 1, none in both.
         rays: float64 (3, pixels) of the grid, directions with z = 1, row by row.
         columns: of the grid.
-
-    Returns:
-        float64 (n,), more than 0.
     """
-    away = np.ones(rays.shape[1], np.uint8)
-    away[sure] = 0
+
+    depths: np.ndarray
+    seen: np.ndarray
+    hidden: np.ndarray
+    rays: np.ndarray
+    columns: int
+
+
+def continued(surfaces: Sequence[Surface]) -> list[np.ndarray]:
+    """Depths of the hidden pixels of several objects, float64 (n,) each, more than 0.
+
+    A plane's inverse depth is linear in the x and y of rays with z = 1. Per object the plane through most of the seen
+    pixels is found (RANSAC, then least squares). A hidden pixel continues it where the seen pixel nearest to it lies in
+    it, and else takes on that pixel's depth. All objects are worked on at once: NumPy's calls cost more here than their
+    work.
+    """
+    if not surfaces:
+        return []
+    starts = np.cumsum([0, *(len(one.depths) for one in surfaces)])
+    owner = np.repeat(np.arange(len(surfaces)), [len(one.hidden) for one in surfaces])
+    nearest = np.concatenate([_nearest(one) + start for one, start in zip(surfaces, starts)])
+    points = np.empty((4, starts[-1]))
+    np.concatenate([one.rays.take(one.seen, axis=1) for one in surfaces], axis=1, out=points[:3])
+    points[3] = inverse = 1 / np.concatenate([one.depths for one in surfaces])
+    planes, member = _planes(points, starts, _tolerances(inverse, surfaces, starts))
+    ahead = np.concatenate([one.rays.take(one.hidden, axis=1) for one in surfaces], axis=1)
+    on_plane = (planes[:3].take(owner, axis=1) * ahead).sum(0)
+    low = 1 / (1 / np.minimum.reduceat(inverse, starts[:-1]) + BEHIND)
+    high = 1 / np.maximum(1 / np.maximum.reduceat(inverse, starts[:-1]) - IN_FRONT, 1e-4)
+    chosen = np.where(member.take(nearest), on_plane, inverse.take(nearest))
+    depths = 1 / np.minimum(np.maximum(chosen, low.take(owner)), high.take(owner))
+    ends = np.cumsum([len(one.hidden) for one in surfaces]).tolist()
+    return [depths[start:end] for start, end in zip([0, *ends], ends)]
+
+
+def _nearest(surface: Surface) -> np.ndarray:
+    """int (n,): position among the seen pixels of the one nearest to each hidden pixel."""
+    away = np.ones(surface.rays.shape[1], np.uint8)
+    away[surface.seen] = 0
     _, labels = cv2.distanceTransformWithLabels(
-        away.reshape(-1, columns), cv2.DIST_L2, cv2.DIST_MASK_3, labelType=cv2.DIST_LABEL_PIXEL
+        away.reshape(-1, surface.columns), cv2.DIST_L2, cv2.DIST_MASK_3, labelType=cv2.DIST_LABEL_PIXEL
     )
-    nearest = labels.ravel().take(hidden) - 1  # labels count the sure pixels row by row
-    points = np.empty((4, len(sure)))
-    points[:3], points[3] = rays.take(sure, axis=1), 1 / depths
-    within = _tolerance(points[3], sure + 2 * (sure // columns))
-    found = _plane(points, within)
-    if found is None:
-        return depths.take(nearest)
-    plane, member = found
-    inverse = np.where(member.take(nearest), plane @ rays.take(hidden, axis=1), points[3].take(nearest))
-    low, high = 1 / (float(depths.max()) + BEHIND), 1 / max(float(depths.min()) - IN_FRONT, 1e-4)
-    return 1 / np.minimum(np.maximum(inverse, low), high)
+    return labels.ravel().take(surface.hidden) - 1  # labels count the seen pixels row by row
 
 
-def _plane(points: np.ndarray, within: float) -> tuple[np.ndarray, np.ndarray] | None:
-    """The plane inverse = a x + b y + c through most of what is seen.
+def _planes(points: np.ndarray, starts: np.ndarray, within: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The plane inverse = a x + b y + c through most of what is seen of each of k objects.
 
     Args:
         points: (4, n): x, y, 1 and inverse depth.
-        within: share of its inverse depth by which a point in the plane is off it at most.
+        starts: int (k + 1,): where each object's points start, and n.
+        within: (k,): share of its inverse depth by which a point in the plane is off it at most.
 
     Returns:
-        (a, b, c), and which points lie in it, bool (n,). None when too few do.
+        (4, k): a, b, c and -1; and which points lie in their plane, bool (n,).
     """
-    count = points.shape[1]
-    tried = _through(*(points.take(drawn, axis=1) for drawn in (_DRAWS * count) >> 32))
-    judges = points[:, :: -(-count // JUDGES)]
-    close = np.abs(tried.T @ judges) < within * judges[3]
-    best = tried[:, np.count_nonzero(close, axis=1).argmax()]
-    member = np.abs(best @ points) < within * points[3]
-    inside = points.compress(member, axis=1)
-    return (_fitted(inside), member) if inside.shape[1] >= LEAST_PIXELS else None
+    first, counts = starts[:-1, None], np.diff(starts)
+    tried = _through(*(points.take(first + drawn, axis=1) for drawn in (_DRAWS[:, None] * counts[:, None]) >> 32))
+    judges = points.take(first + np.arange(JUDGES) * counts[:, None] // JUDGES, axis=1)
+    off = np.matmul(tried.transpose(1, 2, 0), judges.transpose(1, 0, 2))  # (k, trials, judges)
+    close = np.abs(off, out=off) < (within[:, None] * judges[3])[:, None]
+    best = np.count_nonzero(close, axis=2).argmax(1)
+    chosen = np.repeat(tried[:, np.arange(len(best)), best], counts, axis=1)
+    member = np.abs((chosen * points).sum(0)) < np.repeat(within, counts) * points[3]
+    planes, sizes = _fitted(points * member, starts[:-1])
+    return planes, member & np.repeat(sizes >= LEAST_PIXELS, counts)
 
 
 def _through(p: np.ndarray, q: np.ndarray, r: np.ndarray) -> np.ndarray:
-    """Coefficients (4, n), a, b, c and -1, of the planes through three points each, (4, n)."""
+    """Coefficients (4, ...), a, b, c and -1, of the planes through three points each, (4, ...)."""
     (ax, ay, _, az), (bx, by, _, bz) = q - p, r - p
     area = ax * by - ay * bx + 1e-15  # of what is hardly a triangle comes a steep plane, in which nothing else lies
-    planes = np.empty((4, len(area)))
-    planes[0] = (az * by - ay * bz) / area
-    planes[1] = (ax * bz - az * bx) / area
-    planes[2] = p[3] - planes[0] * p[0] - planes[1] * p[1]
-    planes[3] = -1
-    return planes
+    a, b = (az * by - ay * bz) / area, (ax * bz - az * bx) / area
+    return np.stack([a, b, p[3] - a * p[0] - b * p[1], np.full_like(a, -1)])
 
 
-def _fitted(points: np.ndarray) -> np.ndarray:
-    """Least squares through (4, n): (a, b, c). Across a line of points, about which they say nothing, it is level."""
-    (xx, xy, x, xz), (_, yy, y, yz), (_, _, n, z), _ = (points @ points.T).tolist()
-    xx, xy, yy, xz, yz = xx - x * x / n, xy - x * y / n, yy - y * y / n, xz - x * z / n, yz - y * z / n
-    least = 1e-7 * (xx + yy)
-    xx, yy = xx + least, yy + least
-    a, b = (yy * xz - xy * yz) / (xx * yy - xy * xy), (xx * yz - xy * xz) / (xx * yy - xy * xy)
-    return np.array([a, b, (z - a * x - b * y) / n])
+def _fitted(points: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Least squares through the points (4, n) of k objects, those that are all 0 left out.
 
+    Returns:
+        Planes (4, k) and the numbers of their points (k,).
 
-def _tolerance(inverse: np.ndarray, place: np.ndarray) -> float:
-    """From the noise of inverse depths (n,): bends between neighbours in a row, which a plane has not.
-
-    Args:
-        place: int (n,), ascending, of neighbours in a row consecutive numbers, and of no others.
+    Across a line of points, about which they say nothing, a plane is level.
     """
-    here = inverse[1:-1]
-    bend = (np.abs(inverse[:-2] - 2 * here + inverse[2:]) / here).compress(place[2:] - place[:-2] == 2)
-    if not len(bend):
-        return WITHIN
-    bend.sort()
-    sigma = float(bend[(len(bend) - 1) // 2] + bend[len(bend) // 2]) / 2 / (0.6745 * 6**0.5)
-    return min(max(3 * sigma, WITHIN), MOST_WITHIN)
+    x, y, _, z = points
+    sums = np.add.reduceat(np.concatenate([points, x * points[:2], y * points[1:2], z * points[:2]]), starts, axis=1)
+    x, y, count, z, xx, xy, yy, xz, yz = sums
+    n = np.maximum(count, 1)
+    xx, xy, yy, xz, yz = xx - x * x / n, xy - x * y / n, yy - y * y / n, xz - x * z / n, yz - y * z / n
+    least = 1e-7 * (xx + yy) + 1e-12
+    xx, yy = xx + least, yy + least
+    size = xx * yy - xy * xy
+    a, b = (yy * xz - xy * yz) / size, (xx * yz - xy * xz) / size
+    return np.stack([a, b, (z - a * x - b * y) / n, np.full_like(a, -1)]), count
+
+
+def _tolerances(inverse: np.ndarray, surfaces: Sequence[Surface], starts: np.ndarray) -> np.ndarray:
+    """(k,), from the noise of inverse depths (n,): bends between neighbours in a row, which a plane has not."""
+    middle = inverse[1:-1]
+    bends = np.abs(inverse[:-2] - 2 * middle + inverse[2:]) / middle
+    found = []
+    for one, start in zip(surfaces, starts.tolist()):
+        place = one.seen + 2 * (one.seen // one.columns)  # consecutive numbers are neighbours in a row
+        bend = bends[start : start + len(place) - 2].compress(place[2:] - place[:-2] == 2)
+        bend.sort()
+        found.append(bend[(len(bend) - 1) // 2] + bend[len(bend) // 2] if len(bend) else 0.0)
+    sigma = np.array(found) / 2 / (0.6745 * 6**0.5)
+    return np.minimum(np.maximum(3 * sigma, WITHIN), MOST_WITHIN)

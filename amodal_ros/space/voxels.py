@@ -24,8 +24,8 @@ def thin(points: np.ndarray, size: float) -> np.ndarray:
         raise ValueError(f"voxel size: expected 0 m or more, got {size}")
     if size == 0 or not len(points):
         return np.arange(len(points))
-    cells = np.floor(points / size).astype(np.int64) + (1 << 20)
-    key = (cells[:, 0] << 42) | (cells[:, 1] << 21) | cells[:, 2]
+    x, y, z = np.floor(points.T / size).astype(np.int64, order="C") + (1 << 20)
+    key = (x << 42) | (y << 21) | z
     # Each cube has a slot of a table, where the first point wins. Those that find another cube there try again.
     bits = (4 * len(key)).bit_length()
     slots = (key * _SCATTER).view(np.uint64) >> np.uint64(64 - bits)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from amodal_ros.messages import age, mask_to_region
 from amodal_ros.scene.mask import MaskRegion
-from amodal_ros.space import Ground, Obstacle, PinholeCamera, Rigid, Unplaced, body, on_ground, thin, with_depth
+from amodal_ros.space import Ground, Obstacle, PinholeCamera, Rigid, Unplaced, all_with_depth, body, on_ground, thin
 from amodal_ros.stream.images import BadInput
 from amodal_ros.stream.obstacle_parameters import ObstacleParameters
 
@@ -85,49 +86,79 @@ def place(
     Args:
         note: called with (reason, line) for each object that could not be placed.
     """
-    seen = _Seen(array)
-    placed: list[Placed] = []
     unplaced: Counter[str] = Counter()
-    wanted = set(filter(None, parameters.classes))
+    asked: list[_Asked] = []
+    placed: list[Placed] = []
+    seen, classes = _Seen(array), set(filter(None, parameters.classes))
+    spacing = parameters.voxel_size or SPACING
+
+    def miss(instance: Any, error: BadInput) -> None:
+        unplaced[error.reason] += 1
+        note(error.reason, f"object {instance.id} is left out: {error}")
+
     for instance in array.instances:
-        if wanted and instance.class_id not in wanted:
+        if classes and instance.class_id not in classes:
             unplaced["class"] += 1
             continue
         try:
-            one = _place(array, instance, seen, view, parameters)
+            asked.append(_asked(array, instance, seen, parameters))
         except BadInput as error:
-            unplaced[error.reason] += 1
-            note(error.reason, f"object {instance.id} is left out: {error}")
+            miss(instance, error)
+    if view.depth is None:
+        looks: list[Obstacle | Unplaced] = [Unplaced("it has no depth")] * len(asked)
+    else:
+        objects = [(one.visible, one.amodal, one.thickness) for one in asked]
+        looks = all_with_depth(objects, view.depth, view.camera, spacing=spacing)
+    for one, look in zip(asked, looks):
+        try:
+            found = look if isinstance(look, Obstacle) else _standing(one, str(look), seen, view, spacing)
+        except BadInput as error:
+            miss(one.instance, error)
             continue
-        if one.obstacle.distance > parameters.max_range:
+        if found.distance > parameters.max_range:
             unplaced["range"] += 1
         else:
-            placed.append(one)
+            placed.append(Placed(one.instance, found, one.shape, one.age))
     return _cloud(placed, unplaced, view.to_target, parameters)
 
 
 class _Seen:
-    """Visible masks of an array's objects, unpacked when they are asked for."""
+    """Visible masks of an array's objects, unpacked once and when they are asked for."""
 
     def __init__(self, array: Any) -> None:
         self._instances = {instance.id: instance for instance in array.instances}
         self._masks: dict[int, MaskRegion] = {}
 
+    def __getitem__(self, ident: int) -> MaskRegion:
+        """Raises ValueError: it cannot be read; KeyError: there is no such object."""
+        if ident not in self._masks:
+            self._masks[ident] = mask_to_region(self._instances[ident].visible)
+        return self._masks[ident]
+
     def of(self, ids: Iterable[int]) -> list[MaskRegion]:
         """Those of the objects of these ids that have a readable one."""
+        found = []
         for ident in ids:
-            if ident in self._instances and ident not in self._masks:
-                try:
-                    self._masks[ident] = mask_to_region(self._instances[ident].visible)
-                except ValueError:
-                    self._masks[ident] = MaskRegion.empty()
-        return [self._masks[ident] for ident in ids if ident in self._masks]
+            with suppress(ValueError, KeyError):
+                found.append(self[ident])
+        return found
 
 
-def _place(array: Any, instance: Any, seen: _Seen, view: View, parameters: ObstacleParameters) -> Placed:
+@dataclass(frozen=True)
+class _Asked:
+    """A wanted object and what of its masks is used; `shape`, `age` as in `Placed`."""
+
+    instance: Any
+    visible: MaskRegion
+    amodal: MaskRegion
+    thickness: float
+    shape: str
+    age: float
+
+
+def _asked(array: Any, instance: Any, seen: _Seen, parameters: ObstacleParameters) -> _Asked:
     try:
-        visible, amodal = mask_to_region(instance.visible), mask_to_region(instance.amodal)
-        possible = mask_to_region(instance.possible)
+        visible, amodal = seen[instance.id], mask_to_region(instance.amodal)
     except ValueError as error:
         raise BadInput("bad_mask", str(error)) from None
     if not visible.area:
@@ -140,40 +171,46 @@ def _place(array: Any, instance: Any, seen: _Seen, view: View, parameters: Obsta
         shape = "uncertain"
     if shape != "amodal" or not amodal.area:
         amodal = visible
-    sizes = {
-        "thickness": parameters.thickness_of(instance.class_id),
-        "spacing": parameters.voxel_size or SPACING,
-    }
-    why = ""
-    if view.depth is not None:
-        try:
-            return Placed(instance, with_depth(visible, amodal, view.depth, view.camera, **sizes), shape, seconds)
-        except Unplaced as error:
-            why = str(error)
+    return _Asked(instance, visible, amodal, parameters.thickness_of(instance.class_id), shape, seconds)
+
+
+def _standing(one: _Asked, why: str, seen: _Seen, view: View, spacing: float) -> Obstacle:
+    """On the ground, because depth will not do."""
     ground = view.ground()
     if ground is None:
-        raise BadInput("no_depth", f"{why or 'it has no depth'}, and the ground is not known")
+        raise BadInput("no_depth", f"{why}, and the ground is not known")
     try:
-        hiding = seen.of(instance.occluders)
-        standing = on_ground(visible, amodal, ground, view.camera, hiding=hiding, possible=possible, **sizes)
+        possible = mask_to_region(one.instance.possible)
+    except ValueError as error:
+        raise BadInput("bad_mask", str(error)) from None
+    try:
+        return on_ground(
+            one.visible,
+            one.amodal,
+            ground,
+            view.camera,
+            hiding=seen.of(one.instance.occluders),
+            possible=possible,
+            thickness=one.thickness,
+            spacing=spacing,
+        )
     except Unplaced as error:
         raise BadInput("above_horizon", str(error)) from None
-    return Placed(instance, standing, shape, seconds)
 
 
 def _cloud(placed: list[Placed], unplaced: Counter[str], to_target: Rigid, parameters: ObstacleParameters) -> Obstacles:
     spacing = parameters.voxel_size or SPACING
     inner = [body(one.obstacle, parameters.thickness_of(one.instance.class_id), spacing) for one in placed]
     counts = [len(one.obstacle.points) + len(more) for one, more in zip(placed, inner)]
-    parts = [part for one, more in zip(placed, inner) for part in (one.obstacle.points, more)]
+    parts = [part.T for one, more in zip(placed, inner) for part in (one.obstacle.points, more)]
     covered = [part for one, more in zip(placed, inner) for part in (one.obstacle.hidden, np.ones(len(more), bool))]
-    points = np.concatenate([np.empty((0, 3), np.float32), *parts])
+    points = np.concatenate([np.empty((3, 0), np.float32), *parts], axis=1)  # by axis, which is faster to work with
     hidden = np.concatenate([np.empty(0, bool), *covered])
     ids = np.repeat(np.array([one.instance.id for one in placed], np.uint32), counts)
     sources = np.repeat(np.array([one.instance.source for one in placed], np.uint8), counts)
-    near = np.isfinite(points).all(1) & ((points * points).sum(1) <= parameters.max_range**2)
-    order = np.flatnonzero(near)[np.argsort(hidden[near], kind="stable")]  # seen points first
-    points = to_target.apply(points[order])
+    near = (points * points).sum(0) <= parameters.max_range**2  # NaN is not
+    order = np.concatenate([np.flatnonzero(near & ~hidden), np.flatnonzero(near & hidden)])  # seen points first
+    points = to_target.apply(points.take(order, axis=1).T)
     kept = thin(points, parameters.voxel_size)
     order = order[kept]
     return Obstacles(points[kept], hidden[order], ids[order], sources[order], placed, unplaced)
