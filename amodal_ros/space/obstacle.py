@@ -35,6 +35,9 @@ MOST_POINTS = 2000
 MIDDLE_SAMPLE = 400
 
 
+NOWHERE = "no pixel of it has a place"
+
+
 class Unplaced(ValueError):
     """An object cannot be put into the world; the message says why."""
 
@@ -151,8 +154,8 @@ def on_ground(
     """
     amodal = amodal.trim()
     feet = [_foot(mask) for mask in (amodal, visible, _over_foot(amodal, hiding), possible)]
-    down = camera.rays(*np.array(feet).T)
-    guess, far, occluder, nearest = ground.meet(down).tolist()
+    to_feet = camera.rays(*np.array(feet).T)
+    guess, far, occluder, nearest = ground.meet(to_feet).tolist()
     distance = math.sqrt(guess * occluder) if occluder < guess < np.inf else guess
     if not math.isfinite(distance):
         u, v = feet[0]
@@ -161,8 +164,10 @@ def on_ground(
     if amodal.y + amodal.height == camera.height:
         near = 0.0  # cut by the lower edge, and nothing was estimated below it
     grid = _Grid.over(amodal, _stride(amodal, camera, distance, spacing))
-    all_of_it, mine, foot = grid.bits(amodal), grid.bits(visible), down[0] * distance
+    all_of_it, mine, foot = grid.bits(amodal), grid.bits(visible), to_feet[0] * distance
     seen, hidden = np.flatnonzero(all_of_it & mine), np.flatnonzero(all_of_it & ~mine)
+    if not len(seen) + len(hidden):
+        raise Unplaced(NOWHERE)
     rays = grid.rays(camera).take(np.concatenate([seen, hidden]), axis=1)
     points = rays * (ground.forward @ foot / np.maximum(ground.forward @ rays, 1e-6))
     bounds = (distance, near, max(distance, far))
@@ -255,7 +260,7 @@ class _Look:
             hidden = hidden.compress(covered)
             z = np.concatenate([z, np.maximum(ahead, self.there + BEHIND).compress(covered)])
         if not len(z):
-            return Unplaced("no pixel of it has a place")
+            return Unplaced(NOWHERE)
         points = self.surface.rays.take(np.concatenate([seen, hidden]), axis=1) * z
         bounds = (self.low, self.low, self.high)
         return _obstacle(points, len(seen), camera, self.amodal, bounds, self.thickness, True)
@@ -274,10 +279,6 @@ class _Grid:
     @staticmethod
     def over(mask: MaskRegion, step: int) -> _Grid:
         return _Grid(mask.x, mask.y, -(-mask.height // step), -(-mask.width // step), step)
-
-    def plane(self, flat: np.ndarray) -> np.ndarray:
-        """(rows, columns)."""
-        return flat.reshape(self.rows, self.columns)
 
     def bits(self, mask: MaskRegion) -> np.ndarray:
         """bool (n,): which grid pixels the mask has."""
