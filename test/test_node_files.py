@@ -57,6 +57,41 @@ def reasons_in(paths):
 OBSTACLES = ("obstacles.py", "placing.py", "obstacle_parameters.py")
 
 
+#: Parameters that the layers of nav2_costmap_2d declare, of Jazzy to Lyrical, and those of each observation source.
+NAV2_LAYERS = {
+    "nav2_costmap_2d::ObstacleLayer": {
+        *("enabled", "footprint_clearing_enabled", "min_obstacle_height", "max_obstacle_height"),
+        *("combination_method", "observation_sources"),
+    },
+    "nav2_costmap_2d::InflationLayer": {
+        *("enabled", "inflation_radius", "cost_scaling_factor", "inflate_unknown", "inflate_around_unknown"),
+    },
+}
+NAV2_LAYERS["nav2_costmap_2d::VoxelLayer"] = NAV2_LAYERS["nav2_costmap_2d::ObstacleLayer"] | {
+    *("z_voxels", "origin_z", "z_resolution", "unknown_threshold", "mark_threshold", "publish_voxel_map"),
+}
+NAV2_SOURCE = {
+    *("topic", "sensor_frame", "observation_persistence", "expected_update_rate", "data_type", "inf_is_valid"),
+    *("min_obstacle_height", "max_obstacle_height", "marking", "clearing", "obstacle_max_range", "obstacle_min_range"),
+    *("raytrace_max_range", "raytrace_min_range"),
+}
+
+
+def test_nav2s_costmap_has_only_parameters_that_its_layers_declare():
+    """A name that Nav2 does not know is ignored without a word."""
+    costmap = yaml.safe_load((ROOT / "config" / "nav2_costmap.yaml").read_text())["local_costmap"]["local_costmap"]
+    parameters = costmap["ros__parameters"]
+    assert set(parameters["plugins"]) <= parameters.keys()
+    for name in parameters.keys() - {"plugins"}:
+        layer = parameters[name]
+        sources = layer.get("observation_sources", "").split()
+        assert layer.keys() - {"plugin", *sources} <= NAV2_LAYERS[layer["plugin"]], name
+        for source in (layer[source] for source in sources):
+            assert source.keys() <= NAV2_SOURCE and source["marking"] and not source["clearing"]
+            assert source["topic"] == "/amodal_obstacles/obstacles" and source["data_type"] == "PointCloud2"
+        assert layer.get("z_voxels", 0) <= 16  # more do not fit Nav2's columns
+
+
 def test_the_documentation_names_every_parameter_and_drop_reason():
     text = (ROOT / "docs" / "node.md").read_text()
     for name in options():
