@@ -199,7 +199,9 @@ def test_a_publisher_that_is_not_heard_may_have_no_transport_in_common(monkeypat
 
 def snapshot(**changes) -> Snapshot:
     """A healthy second of 10 Hz; `changes` are of the last report's counts."""
-    source = SimpleNamespace(topic="/x", remedy=lambda: "do this", why_silent=lambda: "because")
+    source = SimpleNamespace(
+        topic="/x", remedy=lambda: "do this", why_silent=lambda heard: "it paused" if heard else "because"
+    )
     now, before = Count(received=110, used=110), Count(received=100, used=100)
     fine: dict = {name: {} for name in Snapshot.__dataclass_fields__}
     fine |= {"main": "image", "state": "active", "unpaired": 0.0, "silence": {"image": 0.1, "instance_mask": 0.1}}
@@ -215,6 +217,13 @@ def test_what_the_middleware_loses_is_told_with_a_remedy():
     assert lost == {"lost.image": "10 of 20 messages on /x were lost on their way: do this"}, "stamps are not blamed"
     alone = input_complaints(snapshot(instance_mask={"used": 105, "dropped": Counter(skipped=5)}))
     assert alone["alone.instance_mask"].startswith("5 of 10 messages on /x found no image")
+
+
+def test_a_topic_that_was_heard_before_is_not_out_of_reach():
+    silent = {"silence": {"image": 3.0, "instance_mask": 0.1}}
+    assert input_complaints(snapshot(**silent))["silent.image"].endswith("for 3.0 s: it paused")
+    never = input_complaints(snapshot(**silent, image={"received": 0, "used": 0}))
+    assert never["silent.image"].endswith("for 3.0 s: because")
 
 
 @pytest.mark.parametrize(("seconds", "told"), [(0.25, "0.250"), (95_638_332.0, "unknown: stamps are of another clock")])

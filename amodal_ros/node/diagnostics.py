@@ -111,7 +111,8 @@ def traffic_complaints(now: Traffic) -> dict[str, str]:
                 f"{lost} of {lost + received} messages on {source.topic} were lost on their way: {source.remedy()}"
             )
         elif silent > SILENT:
-            found[f"silent.{topic}"] = f"no {topic} on {source.topic} for {silent:.1f} s: {source.why_silent()}"
+            why = source.why_silent(heard=now.counts[topic].received > 0)
+            found[f"silent.{topic}"] = f"no {topic} on {source.topic} for {silent:.1f} s: {why}"
     if not found and now.unpaired > SILENT:
         stamps = ", ".join(f"{topic} {stamp_text(stamp)}" for topic, stamp in now.newest.items())
         same = len(set(now.newest.values())) == 1

@@ -132,13 +132,13 @@ class Input:
             self._open = False
             self._leave(at_once=True)
 
-    def why_silent(self) -> str:
-        """What a user wants to know when nothing comes."""
+    def why_silent(self, heard: bool = False) -> str:
+        """What a user wants to know when nothing comes; `heard`: something came before, so that the way is open."""
         topic, offered = self.topic, {offer.topic_type for offer in self._offers(self._fit.topic)}
         if type_name(self._fit.kind) in offered:
             if self.incompatible:
                 return f"qos_overrides.{topic}.subscription.* rules its publishers out"
-            return f"it has a publisher, but nothing arrives{self._apart()}"
+            return f"it has a publisher, but nothing arrives{' any more' if heard else self._apart()}"
         if offered and (hint := self._hint(offered)):
             return f"it has {', '.join(sorted(offered))}: {hint}"
         if offered:
