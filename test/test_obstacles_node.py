@@ -354,6 +354,12 @@ def two(peer: ObstaclePeer) -> AmodalInstanceArray:
     return instances((len(peer.clouds) + 1) * SECOND, instance(7, score=float("nan")), tracked)
 
 
+def test_a_calibration_that_came_once_is_not_missed():
+    with running() as (_, peer):
+        said = peer.wait_status("inputs", lambda s: "no instances" in s["message"])
+        assert "camera_info" not in said["message"]
+
+
 # --- TF: tf2_ros comes with ROS packages only, so its interface is stood in for -----------------------------------
 
 

@@ -43,7 +43,7 @@ class ObstacleNode(BaseNode[ObstacleParameters]):
     def __init__(self, **options: Any) -> None:
         self._transforms: Transforms | None = None
         self._vision: Any = None  # the module vision_msgs.msg, where it is installed
-        self._camera_count, self._camera_seen = Count(), time.monotonic()
+        self._camera_count, self._listening_since = Count(), time.monotonic()
         self._camera_before = 0
         self._missed_before: Counter[str] = Counter()
         super().__init__("amodal_obstacles", ObstacleParameters, TOPICS, **options)
@@ -98,10 +98,9 @@ class ObstacleNode(BaseNode[ObstacleParameters]):
         def take(info: CameraInfo) -> None:
             self._camera_count.received += 1
             self._camera_count.used += 1
-            self._camera_seen = time.monotonic()
             worker.camera_info = info
 
-        self._camera_seen = time.monotonic()
+        self._listening_since = time.monotonic()
         self.serve(worker)
         self.hear(CAMERA, (Fit(self.resolve_topic_name(CAMERA), CameraInfo, once=True),), take)
         self.hear("instances", (Fit(self.resolve_topic_name("instances"), AmodalInstanceArray),))
@@ -144,8 +143,8 @@ class ObstacleNode(BaseNode[ObstacleParameters]):
         """Two statuses: inputs and obstacles."""
         common = self.traffic(counts, since, before)
         received, self._camera_before = self._camera_before, self._camera_count.received
-        if CAMERA in self._inputs:
-            common["silence"][CAMERA] = time.monotonic() - self._camera_seen
+        if CAMERA in self._inputs and not self._camera_count.received:  # once is enough
+            common["silence"][CAMERA] = time.monotonic() - self._listening_since
         common["counts"] = {**counts, CAMERA: Count(self._camera_count.received, self._camera_count.used)}
         common["before"] = {**before, CAMERA: Count(received, received)}
         common["topics"][CAMERA] = self.resolve_topic_name(CAMERA)
