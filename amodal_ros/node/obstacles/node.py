@@ -143,7 +143,7 @@ class ObstacleNode(BaseNode[ObstacleParameters]):
         """Two statuses: inputs and obstacles."""
         common = self.traffic(counts, since, before)
         received, self._camera_before = self._camera_before, self._camera_count.received
-        if CAMERA in self._inputs and not self._camera_count.received:  # once is enough
+        if self._worker is not None and self._worker.camera_info is None:  # once is enough
             common["silence"][CAMERA] = time.monotonic() - self._listening_since
         common["counts"] = {**counts, CAMERA: Count(self._camera_count.received, self._camera_count.used)}
         common["before"] = {**before, CAMERA: Count(received, received)}
