@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import json
 import shutil
 import subprocess
 import threading
@@ -18,7 +19,7 @@ from PIL import Image
 
 from amodal_ros import cli
 from amodal_ros.lab.bags import typed
-from amodal_ros.lab.bags.files import BagWriter
+from amodal_ros.lab.bags.files import BagReader, BagWriter
 from amodal_ros.lab.bags.make import START, write_frames
 from amodal_ros.scene import Answer, Scene
 from amodal_ros.stream.frames import cut_instances
@@ -89,6 +90,23 @@ def test_a_drive_becomes_a_recording(drive, tmp_path, capsys):
             assert rows(entities[f"plots/{plot}/{number}"]) >= COUNT - 1
     assert rows(entities["obstacles"]) == COUNT - 1
     assert rows(entities["events"]) == 1, "the image that nobody answered"
+
+
+@rerun
+def test_a_demo_of_another_bag_knows_where_it_lies(drive, tmp_path, capsys):
+    """And what its images are called; when the bag is gone, what to say instead."""
+    look, bag = tmp_path / "look", tmp_path / "mine"
+    shutil.copytree(drive / "answers", look / "answers")
+    with BagReader(drive / "drive") as reader, BagWriter(bag) as writer:
+        for record in reader.records(["/camera/image_raw"]):
+            for topic in ("/left", "/right"):
+                writer.write(topic, record.message(), record.time)
+    (look / "summary.json").write_text(json.dumps({"input": {"bag": str(bag), "image": "/right"}}))
+    assert cli.main(["view", str(look), "--save", str(tmp_path / "look.rrd")]) == 0
+    assert rows(read(tmp_path / "look.rrd")["camera/image"]) == COUNT
+    shutil.rmtree(bag)
+    assert cli.main(["view", str(look), "--save", str(tmp_path / "look.rrd")]) == 1
+    assert f"is not there; name both: amodal view BAG {look / 'answers'}" in capsys.readouterr().err
 
 
 @rerun

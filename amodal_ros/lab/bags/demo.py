@@ -103,7 +103,8 @@ def _demo(args: argparse.Namespace) -> list[str]:
     write_overlays(bag, topics.image, played.arrays, args.out)
     hz = (summary["input"]["frames"] - 1) / max(summary["input"]["seconds"], 1e-3)
     write_video(bag, topics.image, played.arrays, args.out / "video.mp4", max(hz, 1.0))
-    print(f"\n{table(summary)}\n\nPictures, video and summary.json are in {args.out}/", flush=True)
+    print(f"\n{table(summary)}\n\nPictures, video and summary.json are in {args.out}/. To look on:", flush=True)
+    print(f"  amodal view {args.out}\n  amodal report {args.out}", flush=True)
     return summary["problems"]
 
 

@@ -96,7 +96,14 @@ def summarise(run: Run) -> dict[str, Any]:
         "format": FORMAT,
         "machine": _machine(),
         "model": run.counters.get("model", {}),
-        "input": {"bag": str(run.played), "frames": played, "seconds": seconds, **_size(run)},
+        "input": {
+            "bag": str(run.played.resolve()),
+            "image": run.image,
+            "instance_mask": run.labels,
+            "frames": played,
+            "seconds": seconds,
+            **_size(run),
+        },
         "replay": _replay(run.arrivals),
         "frames": {
             "played": played,
@@ -139,7 +146,9 @@ def table(summary: dict[str, Any]) -> str:
         "occlusion": bins,
         "shapes' age": _times_text(summary["age_ms"]),
         "completions": _completions_text(summary["completions"]),
-        "end to end": _times_text(summary["latency_ms"]),
+        "end to end": _times_text(summary["latency_ms"])
+        if summary["latency_ms"]
+        else "not measured: the bag has no /camera/camera_info",
         "in the node": f"{stages} ms (p50 / p95)" if stages else "unknown",
     }
     lines = [f"{name:12} {value}" for name, value in rows.items()]

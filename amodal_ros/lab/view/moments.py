@@ -29,6 +29,8 @@ DIAGNOSTICS = "/diagnostics"
 REPORT = 1_000_000_000  #: ns between two reports
 #: Objects that are hidden by less are no cases to show.
 SHOWN_FROM = 0.1
+#: What a demo says of itself in its folder.
+DEMO = "summary.json"
 #: stamp, id, IoU of the answer, IoU of what is visible, hidden share
 Row: TypeAlias = tuple[int, int, float, float, float]
 
@@ -103,13 +105,15 @@ class Drive:
 
     @staticmethod
     def of(bag: Path, recorded: Path | None = None, image: str | None = None, answers: str | None = None) -> Drive:
-        """By the topics' types where no names are given. A folder that the demo wrote holds both bags.
+        """By the topics' types where no names are given. A folder that the demo wrote knows the bag that was played.
 
         Raises:
             BagError: no images, no answers, or several to choose from.
         """
-        if (bag / "drive").is_dir() and (bag / "answers").is_dir() and recorded is None:
-            bag, recorded = bag / "drive", bag / "answers"
+        if recorded is None and (bag / "answers").is_dir():
+            recorded = bag / "answers"
+            bag, usual_image = _played(bag)
+            image = image or usual_image
         recorded = recorded or bag
         with BagReader(bag) as reader:
             images = [topic for kind in IMAGES for topic in reader.topics_of(kind)]
@@ -296,6 +300,16 @@ def _arrays(bag: Path, topic: str) -> dict[int, Any]:
     with BagReader(bag) as reader:
         messages = [record.message() for record in reader.records([topic])]
     return {nanoseconds(message.header.stamp): message for message in messages}
+
+
+def _played(folder: Path) -> tuple[Path, str | None]:
+    """The bag that a demo played and its topic of images; the demo's own drive moves along with its folder."""
+    said = json.loads((folder / DEMO).read_text())["input"] if (folder / DEMO).is_file() else {}
+    bag = Path(said.get("bag", folder / "drive"))
+    for place in (bag, folder / bag.name):
+        if place.exists():
+            return place, said.get("image")
+    raise BagError(f"{bag}: the bag that was played is not there; name both: amodal view BAG {folder / 'answers'}")
 
 
 def _one(bag: Path, option: str, given: str | None, found: list[str]) -> str:

@@ -120,7 +120,9 @@ def of_demo(folder: Path) -> str:
             page.section("Gained most over what is visible", page.case_figures(best)),
             page.section("Worst", page.case_figures(worst)),
         ]
-    return page.page(f"amodal_ros: {summary['model'].get('model', 'the node')} on {summary['input']['bag']}", *parts)
+    return page.page(
+        f"amodal_ros: {summary['model'].get('model', 'the node')} on {Path(summary['input']['bag']).name}", *parts
+    )
 
 
 def _curves(series: dict[str, list[tuple[float, float]]]) -> str:
