@@ -223,9 +223,9 @@ class _Look:
     ) -> _Look:
         rough = _middle(visible, depth)
         grid = _Grid.over(amodal, _stride(amodal, camera, rough, spacing))
-        seen, mine = grid.values(depth), grid.bits(visible)
+        seen, (mine, within) = grid.values(depth), grid.inside(visible, RIM)
         known = mine & (seen > 0)
-        inner = known & grid.inside(visible, RIM)
+        inner = known & within
         values = np.sort(seen[inner])
         if len(values) < LEAST_DEPTHS:
             values = np.sort(seen[known])
@@ -284,15 +284,15 @@ class _Grid:
         """bool (n,): which grid pixels the mask has."""
         return self._sampled(mask.bits, mask.x, mask.y)
 
-    def inside(self, mask: MaskRegion, rim: int) -> np.ndarray:
-        """bool (n,): grid pixels that have the mask `rim` pixels to each side."""
+    def inside(self, mask: MaskRegion, rim: int) -> tuple[np.ndarray, np.ndarray]:
+        """bool (n,) each: which grid pixels the mask has, and which have it `rim` pixels to each side."""
         height, width = self.rows * self.step, self.columns * self.step
         wide = mask.window(self.x - rim, self.y - rim, width + 2 * rim, height + 2 * rim)
-        left, right, up, down = (
+        middle, left, right, up, down = (
             wide[y : y + height : self.step, x : x + width : self.step]
-            for x, y in ((0, rim), (2 * rim, rim), (rim, 0), (rim, 2 * rim))
+            for x, y in ((rim, rim), (0, rim), (2 * rim, rim), (rim, 0), (rim, 2 * rim))
         )
-        return (left & right & up & down).ravel()
+        return middle.ravel(), (left & right & up & down).ravel()
 
     def values(self, depth: np.ndarray) -> np.ndarray:
         """float32 (n,): depths, 0 where unknown or outside the image."""

@@ -1,4 +1,4 @@
-"""How a surface goes on where it is hidden: a flat face goes on as a plane."""
+"""How a surface goes on where it is hidden: flat faces go on as planes."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-#: Planes tried, and pixels that judge them. More of either, or more planes, put no more hidden points right.
-TRIALS, JUDGES = 24, 120
-#: A face has at least so many pixels.
-LEAST_PIXELS = 8
+#: Faces of one object, planes tried per face, pixels that judge them, at most. More put no more points right.
+FACES, TRIALS, JUDGES = 2, 24, 120
+#: A face has at least so many pixels, and is sought while so large a share of what is seen lies in none.
+LEAST_PIXELS, LEAST_SHARE = 8, 0.1
 #: A pixel lies in a plane when its depth is this close (share of the depth), more when the depth image is noisy.
 WITHIN, MOST_WITHIN = 0.003, 0.03
+#: The noise is told from so many pixels in the middle of what is seen.
+NOISE_SAMPLE = 300
 #: Hidden depths stay within what is seen of the object, extended by so much to the front and to the back (metres).
 IN_FRONT, BEHIND = 0.5, 1.5
 
 #: 32 random bits for each corner of each tried triangle: n times them, without the lower 32, is a number below n.
-_DRAWS = np.random.default_rng(0).integers(2**32, size=(3, TRIALS), dtype=np.uint32).astype(np.int64)
+_DRAWS = np.random.default_rng(0).integers(2**32, size=(FACES, 3, TRIALS), dtype=np.uint32).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -43,25 +45,39 @@ def continued(surfaces: Sequence[Surface]) -> list[np.ndarray]:
     """Depths of the hidden pixels of several objects, float64 (n,) each, more than 0.
 
     A plane's inverse depth is linear in the x and y of rays with z = 1. Per object the plane through most of the seen
-    pixels is found (RANSAC, then least squares). A hidden pixel continues it where the seen pixel nearest to it lies in
-    it, and else takes on that pixel's depth. All objects are worked on at once: NumPy's calls cost more here than their
-    work.
+    pixels is found (RANSAC, then least squares), and then that through most of the others. A hidden pixel continues the
+    plane that the seen pixel nearest to it lies in, or takes on that pixel's depth where it lies in none. All objects
+    are worked on at once: NumPy's calls cost more here than their work.
     """
     if not surfaces:
         return []
-    starts = np.cumsum([0, *(len(one.depths) for one in surfaces)])
-    owner = np.repeat(np.arange(len(surfaces)), [len(one.hidden) for one in surfaces])
+    counts = np.array([len(one.depths) for one in surfaces])
+    starts, kinds = np.cumsum([0, *counts]), np.arange(len(surfaces))
+    of_point, of_hidden = np.repeat(kinds, counts), np.repeat(kinds, [len(one.hidden) for one in surfaces])
     nearest = np.concatenate([_nearest(one) + start for one, start in zip(surfaces, starts)])
     points = np.empty((4, starts[-1]))
     np.concatenate([one.rays.take(one.seen, axis=1) for one in surfaces], axis=1, out=points[:3])
     points[3] = inverse = 1 / np.concatenate([one.depths for one in surfaces])
-    planes, member = _planes(points, starts, _tolerances(inverse, surfaces, starts))
     ahead = np.concatenate([one.rays.take(one.hidden, axis=1) for one in surfaces], axis=1)
-    on_plane = (planes[:3].take(owner, axis=1) * ahead).sum(0)
+    within, least = _tolerances(inverse, surfaces, starts), np.maximum(LEAST_PIXELS, LEAST_SHARE * counts)
+    found, faceless, left = inverse.take(nearest), np.ones(len(nearest), bool), np.arange(len(inverse))
+    for draws in _DRAWS:
+        open_ones = np.bincount(of_hidden.compress(faceless), minlength=len(counts)) > 0
+        open_ones &= np.bincount(of_point.take(left), minlength=len(counts)) >= least
+        left = left.compress(open_ones.take(of_point.take(left)))
+        if not len(left):
+            break
+        planes = np.zeros((4, len(counts)))
+        sizes = np.bincount(of_point.take(left), minlength=len(counts)).compress(open_ones)
+        planes[:, open_ones], inside = _planes(points.take(left, axis=1), sizes, within.compress(open_ones), draws)
+        member = np.zeros(len(inverse), bool)
+        member[left.compress(inside)] = True
+        lies = member.take(nearest)
+        found = np.where(lies, (planes[:3].take(of_hidden, axis=1) * ahead).sum(0), found)
+        faceless, left = faceless & ~lies, left.compress(~inside)
     low = 1 / (1 / np.minimum.reduceat(inverse, starts[:-1]) + BEHIND)
     high = 1 / np.maximum(1 / np.maximum.reduceat(inverse, starts[:-1]) - IN_FRONT, 1e-4)
-    chosen = np.where(member.take(nearest), on_plane, inverse.take(nearest))
-    depths = 1 / np.minimum(np.maximum(chosen, low.take(owner)), high.take(owner))
+    depths = 1 / np.minimum(np.maximum(found, low.take(of_hidden)), high.take(of_hidden))
     ends = np.cumsum([len(one.hidden) for one in surfaces]).tolist()
     return [depths[start:end] for start, end in zip([0, *ends], ends)]
 
@@ -76,26 +92,30 @@ def _nearest(surface: Surface) -> np.ndarray:
     return labels.ravel().take(surface.hidden) - 1  # labels count the seen pixels row by row
 
 
-def _planes(points: np.ndarray, starts: np.ndarray, within: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _planes(
+    points: np.ndarray, counts: np.ndarray, within: np.ndarray, draws: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """The plane inverse = a x + b y + c through most of what is seen of each of k objects.
 
     Args:
-        points: (4, n): x, y, 1 and inverse depth.
-        starts: int (k + 1,): where each object's points start, and n.
+        points: (4, n): x, y, 1 and inverse depth, object after object.
+        counts: int (k,): of their points, n in all, each more than 0.
         within: (k,): share of its inverse depth by which a point in the plane is off it at most.
+        draws: int (3, trials): of `_DRAWS`.
 
     Returns:
         (4, k): a, b, c and -1; and which points lie in their plane, bool (n,).
     """
-    first, counts = starts[:-1, None], np.diff(starts)
-    tried = _through(*(points.take(first + drawn, axis=1) for drawn in (_DRAWS[:, None] * counts[:, None]) >> 32))
+    starts = np.cumsum(counts) - counts
+    first = starts[:, None]
+    tried = _through(*(points.take(first + drawn, axis=1) for drawn in (draws[:, None] * counts[:, None]) >> 32))
     judges = points.take(first + np.arange(JUDGES) * counts[:, None] // JUDGES, axis=1)
     off = np.matmul(tried.transpose(1, 2, 0), judges.transpose(1, 0, 2))  # (k, trials, judges)
     close = np.abs(off, out=off) < (within[:, None] * judges[3])[:, None]
     best = np.count_nonzero(close, axis=2).argmax(1)
     chosen = np.repeat(tried[:, np.arange(len(best)), best], counts, axis=1)
     member = np.abs((chosen * points).sum(0)) < np.repeat(within, counts) * points[3]
-    planes, sizes = _fitted(points * member, starts[:-1])
+    planes, sizes = _fitted(points * member, starts)
     return planes, member & np.repeat(sizes >= LEAST_PIXELS, counts)
 
 
@@ -133,8 +153,10 @@ def _tolerances(inverse: np.ndarray, surfaces: Sequence[Surface], starts: np.nda
     bends = np.abs(inverse[:-2] - 2 * middle + inverse[2:]) / middle
     found = []
     for one, start in zip(surfaces, starts.tolist()):
-        place = one.seen + 2 * (one.seen // one.columns)  # consecutive numbers are neighbours in a row
-        bend = bends[start : start + len(place) - 2].compress(place[2:] - place[:-2] == 2)
+        first = max(0, (len(one.seen) - NOISE_SAMPLE) // 2)
+        seen = one.seen[first : first + NOISE_SAMPLE]
+        place = seen + 2 * (seen // one.columns)  # consecutive numbers are neighbours in a row
+        bend = bends[start + first : start + first + len(place) - 2].compress(place[2:] - place[:-2] == 2)
         bend.sort()
         found.append(bend[(len(bend) - 1) // 2] + bend[len(bend) // 2] if len(bend) else 0.0)
     sigma = np.array(found) / 2 / (0.6745 * 6**0.5)
