@@ -35,8 +35,8 @@ NEWEST = 0.5
 
 @dataclass(eq=False)
 class _Known:
-    """One object as it was last seen; `velocity` in pixels per nanosecond; `before`: its stamp, whole and velocity in
-    the image before."""
+    """One object as it was last seen, its masks in their tightest boxes; `velocity` in pixels per nanosecond; `before`:
+    its stamp, whole and velocity in the image before; `learnt`: whether `whole` is of the latest image."""
 
     id: int
     class_id: str
@@ -46,32 +46,39 @@ class _Known:
     colours: np.ndarray
     velocity: np.ndarray
     before: tuple[int, MaskRegion, np.ndarray] | None = None
+    learnt: bool = True
 
     def moved(self, stamp: int) -> tuple[int, int]:
         """How far it is expected to have come, whole pixels."""
-        x, y = np.rint(self.velocity * (stamp - self.stamp)).astype(int).tolist()
-        return x, y
+        x, y = (self.velocity * (stamp - self.stamp)).tolist()
+        return round(x), round(y)
 
     def see(self, stamp: int, visible: MaskRegion, colours: np.ndarray, class_id: str) -> None:
         """It is in a new image. Until its new whole is learnt the old one moves along."""
-        self.before = (self.stamp, self.whole, self.velocity)
+        self.before = (self.stamp, self.shape(), self.velocity)
         self.velocity = self._steered(self.visible, visible, stamp)
-        self.whole = (self.whole.shift(*self.moved(stamp)) | visible).trim()
+        self.whole, self.learnt = self.whole.shift(*self.moved(stamp)), False
         self.stamp, self.visible, self.colours = stamp, visible, colours
         self.class_id = class_id or self.class_id
 
+    def shape(self) -> MaskRegion:
+        """The whole shape, which holds what was seen last."""
+        if not self.learnt:
+            self.whole, self.learnt = (self.whole | self.visible).trim(), True
+        return self.whole
+
     def learn(self, whole: MaskRegion) -> None:
         """Its whole shape in the latest image, whose edges tell its motion better than those that an occluder draws."""
-        self.whole = whole
+        self.whole, self.learnt = whole.trim(), True
         if self.before is not None:
             now, (self.stamp, earlier, self.velocity) = self.stamp, self.before
-            self.velocity = self._steered(earlier, whole, now)
+            self.velocity = self._steered(earlier, self.whole, now)
             self.stamp, self.before = now, None
 
     def _steered(self, earlier: MaskRegion, later: MaskRegion, now: int) -> np.ndarray:
         if now <= self.stamp:
             return self.velocity
-        step = box_step(earlier.trim(), later.trim())
+        step = box_step(earlier, later)
         newest = np.array([step.dx, step.dy]) / (now - self.stamp)
         return newest if not self.velocity.any() else NEWEST * newest + (1.0 - NEWEST) * self.velocity
 
@@ -113,7 +120,7 @@ class Identities:
         colours = [colour_histogram(image, mask) for mask in masks]
         places = {known.id: known.moved(stamp) for known in self._known.values() if known.id not in taken}
         before = {id: self._known[id].visible.shift(*moved) for id, moved in places.items()}
-        wholes = {id: self._known[id].whole.shift(*moved) for id, moved in places.items()} if self._wholes else {}
+        wholes = {id: self._known[id].shape().shift(*moved) for id, moved in places.items()} if self._wholes else {}
         found: dict[int, int] = {}  # position -> id
         for _, j, id in sorted(self._pairs(masks, classes, colours, stamp, before, wholes), reverse=True):
             if j not in found and id not in found.values():
@@ -149,23 +156,26 @@ class Identities:
     ) -> Iterator[tuple[float, int, int]]:
         """(how well they go together, mask's position, id); what was seen goes before what is only remembered."""
         known_ids = list(before)
-        near = _near(masks, [before[id] for id in known_ids])
+        near = _near(masks, list(before.values()))
         meet = _meet(masks, [wholes.get(id, before[id]) for id in known_ids])
+        touch = _meet(masks, list(before.values()))
+        differ = _differ(colours, [self._known[id].colours for id in known_ids])
         for j, k in np.argwhere(meet | (near < LEAP)).tolist():
             mask, id = masks[j], known_ids[k]
             known, visible = self._known[id], before[id]
-            apart = hellinger(known.colours, colours[j])
+            apart = differ[j, k]
             cost = OTHER_CLASS if known.class_id and classes[j] and known.class_id != classes[j] else 0.0
-            seen = visible.iou(mask) - cost
+            seen = (visible.iou(mask) if touch[j, k] else 0.0) - cost
             if seen >= OVERLAP:
                 yield 3.0 + seen - apart, j, id
                 continue
             if apart > RECOLOURED and _comparable(known.visible, mask):
                 continue
             whole = wholes.get(id, visible)
-            inside = whole.overlap(mask) / mask.area - cost
+            both = whole.overlap(mask) if meet[j, k] else 0
+            inside = both / mask.area - cost
             if wholes and inside >= INSIDE:
-                yield 1.0 + inside + whole.iou(mask) - apart, j, id
+                yield 1.0 + inside + both / (whole.area + mask.area - both) - apart, j, id
             elif near[j, k] < LEAP and not cost and stamp - known.stamp <= JUST_NOW:
                 yield 1.0 - near[j, k] - apart, j, id
 
@@ -191,7 +201,7 @@ class Identities:
         return None
 
     def _see(self, id: int, stamp: int, pieces: list[MaskRegion], colours: np.ndarray, class_id: str) -> None:
-        visible = pieces[0] if len(pieces) == 1 else MaskRegion.union_of(pieces)
+        visible = pieces[0].trim() if len(pieces) == 1 else MaskRegion.union_of(pieces).trim()
         known = self._known.pop(id, None)
         if known is None:
             known = _Known(id, class_id, stamp, visible, visible, colours, np.zeros(2))
@@ -214,6 +224,12 @@ def _comparable(a: MaskRegion, b: MaskRegion) -> bool:
     """Whether two visible masks are large and alike enough for their colours to tell objects apart."""
     fewer, more = sorted((a.area, b.area))
     return fewer >= COLOURED and more <= COMPARABLE * fewer
+
+
+def _differ(colours: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> np.ndarray:
+    """`hellinger` of each histogram and each other one, float (colours, others)."""
+    (a, b) = (np.sqrt(np.array(histograms, float).reshape(-1, 64)) for histograms in (colours, others))
+    return np.sqrt(np.maximum(0.0, 1.0 - a @ b.T))
 
 
 def _meet(masks: Sequence[MaskRegion], others: Sequence[MaskRegion]) -> np.ndarray:

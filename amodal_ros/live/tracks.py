@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import cv2
 import numpy as np
 
 from amodal_ros.live.motion import Flow, Similarity, box_step, flow_step
@@ -400,10 +401,9 @@ def _is_another(track: Track, seen: Sighting) -> bool:
 def colour_histogram(image: np.ndarray, mask: MaskRegion) -> np.ndarray:
     """Joint histogram of a mask's colours, 4 levels per channel, float32 (64,) with sum 1."""
     stride = max(1, math.isqrt(mask.bits.size // 2048))
-    bits = mask.bits[::stride, ::stride]
-    crop = image[mask.y : mask.y + mask.height : stride, mask.x : mask.x + mask.width : stride] >> 6
-    levels = (crop[..., 0] << 4 | crop[..., 1] << 2 | crop[..., 2])[bits]
-    counts = np.bincount(levels, minlength=64).astype(np.float32)
+    inside = np.ascontiguousarray(mask.bits[::stride, ::stride]).view(np.uint8)
+    crop = image[mask.y : mask.y + mask.height : stride, mask.x : mask.x + mask.width : stride]
+    counts = cv2.calcHist([np.ascontiguousarray(crop)], [0, 1, 2], inside, [4, 4, 4], [0, 256] * 3).reshape(-1)
     return counts / max(1.0, counts.sum())
 
 

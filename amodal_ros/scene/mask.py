@@ -201,8 +201,13 @@ class MaskRegion:
 
     def overlap(self, other: MaskRegion) -> int:
         """Number of pixels in both."""
-        mine, theirs = self.within(*other.box), other.within(*self.box)
-        return int(np.count_nonzero(mine.bits & theirs.bits)) if mine.bits.size else 0
+        (height, width), (rows, columns) = self.bits.shape, other.bits.shape
+        x0, y0 = max(self.x, other.x), max(self.y, other.y)
+        x1, y1 = min(self.x + width, other.x + columns), min(self.y + height, other.y + rows)
+        if x0 >= x1 or y0 >= y1:
+            return 0
+        mine = self.bits[y0 - self.y : y1 - self.y, x0 - self.x : x1 - self.x]
+        return int(np.count_nonzero(mine & other.bits[y0 - other.y : y1 - other.y, x0 - other.x : x1 - other.x]))
 
     def iou(self, other: MaskRegion) -> float:
         """Intersection over union, in [0, 1]; two empty masks agree (1)."""
