@@ -42,9 +42,11 @@ def main() -> None:
     foreign_messages.use(foreign_messages.build())
     accuracy(args.streets)
     drawn = ellipses(args.objects)
+    borders = kinds(drawn)["yolo"][0]["instance_mask"].detections
     image = message(np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8), "rgb8")
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; ")
     print(f"{WIDTH}x{HEIGHT}, {args.objects} objects, {args.frames} frames; milliseconds, wall clock and CPU")
+    print(f"yolo: rings of {sum(len(detection.mask.data) for detection in borders)} points in all")
     print(f"{'kind':30s} {'p50':>7s} {'p95':>7s} {'CPU p50':>8s} {'CPU p95':>8s}")
     for kind, (masks, parameters) in kinds(drawn).items():
         frames, seconds = Frames(), []
@@ -94,6 +96,7 @@ def ellipses(count: int) -> np.ndarray:
 
 
 def kinds(labels: np.ndarray) -> dict[str, tuple[dict, Parameters]]:
+    """The objects of a label map as every kind of message, by topic, and the parameters that go with it."""
     from autoware_internal_perception_msgs.msg import SegmentationMask
     from autoware_perception_msgs.msg import ObjectClassification
     from ultralytics_ros.msg import YoloResult
@@ -119,18 +122,18 @@ def kinds(labels: np.ndarray) -> dict[str, tuple[dict, Parameters]]:
     png = CompressedImage(format="png", data=array("B", cv2.imencode(".png", labels)[1].tobytes()))
     small = cv2.resize(labels, (WIDTH // 2, HEIGHT // 2), interpolation=cv2.INTER_NEAREST)
     kinds = [ObjectClassification(label=1, probability=0.9)] * len(ids)
-    points = sum(map(len, rings.values()))
+    positions = np.searchsorted([0, *ids], labels).astype(np.uint8)
     plain, never = Parameters(), Parameters(track="never")
     return {
         "labels": ({"instance_mask": message(labels, "16UC1")}, plain),
         "labels, PNG": ({"instance_mask": png}, plain),
         "labels, half the size": ({"instance_mask": message(small, "16UC1")}, plain),
-        f"yolo, {points} points": ({"instance_mask": yolo}, plain),
+        "yolo": ({"instance_mask": yolo}, plain),
         "ultralytics, untracked": ({"instance_mask": YoloResult(detections=nameless, masks=planes)}, never),
         "ultralytics, tracked here": ({"instance_mask": YoloResult(detections=nameless, masks=planes)}, plain),
         "detections": ({"instance_mask": message(labels, "16UC1"), "detections": found}, plain),
         "autoware, tracked here": (
-            {"instance_mask": SegmentationMask(image=message(labels, "16UC1"), classification=kinds)},
+            {"instance_mask": SegmentationMask(image=message(positions, "mono8"), classification=kinds)},
             plain,
         ),
     }

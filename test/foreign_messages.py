@@ -32,6 +32,8 @@ PACKAGES: dict[str, tuple[list[str], dict[str, str]]] = {
             "BoundingBox3D": "geometry_msgs/Pose center\ngeometry_msgs/Vector3 size",
             "Detection3D": "std_msgs/Header header\nObjectHypothesisWithPose[] results\nBoundingBox3D bbox\nstring id",
             "Detection3DArray": "std_msgs/Header header\nDetection3D[] detections",
+            "VisionClass": "uint16 class_id\nstring class_name",
+            "LabelInfo": "std_msgs/Header header\nvision_msgs/VisionClass[] class_map\nfloat32 threshold",
         },
     ),
     "yolo_msgs": (

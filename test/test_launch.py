@@ -33,6 +33,7 @@ VALUES = {
     "track": ("always", "always"),
     "min_score": ("0.5", 0.5),
     "stuff_classes": ("[bench]", ["bench"]),
+    "background": ("255", 255),
     "ignore_labels": ("[255, 254]", [255, 254]),
     "use_depth": ("true", True),
     "label_divisor": ("1000", 1000),
@@ -88,6 +89,7 @@ def test_every_argument_reaches_the_node_with_its_type():
 
     declared = stand_in.declared(LAUNCH / "amodal.launch.py")
     topics = {"image": "/cam/image", "instance_mask": "/labels", "detections": "/found", "depth": "/depth"}
+    topics["label_info"] = "/classes"
     assert set(declared) == {*VALUES, *topics, "params_file", "name", "namespace", "respawn", "segmenter_model"}
     assert set(OPTIONS) <= set(VALUES) and all(argument.description for argument in declared.values())
     given = {name: text for name, (text, _) in VALUES.items()}

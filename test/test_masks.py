@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from amodal_ros.scene import MaskRegion
 from amodal_ros.stream.images import BadInput
-from amodal_ros.stream.masks import detections, labels
-from amodal_ros.stream.masks.base import placing
+from amodal_ros.stream.masks import autoware, detections, label_info, labels
+from amodal_ros.stream.masks.base import Legend, placing
 from amodal_ros.stream.masks.yolo import fill_ring
 from amodal_ros.stream.parameters import Parameters
 
@@ -129,10 +129,10 @@ def grey(values: np.ndarray) -> Message:
     return Message(encoding="mono8", height=height, width=width, step=width, is_bigendian=0, data=data)
 
 
-def read(values: np.ndarray, *found: Message, **parameters):
+def read(values: np.ndarray, *found: Message, legend: Legend = Legend(), **parameters):  # noqa: B008 - frozen
     flaws: Counter = Counter()
     messages = {"instance_mask": grey(values), "detections": Message(detections=found)}
-    seeing = detections.read(messages, values.shape, Parameters(**parameters), lambda r, t: flaws.update([r]))
+    seeing = detections.read(messages, values.shape, Parameters(**parameters), lambda r, t: flaws.update([r]), legend)
     return seeing.instances, flaws
 
 
@@ -166,3 +166,67 @@ def test_values_to_ignore_are_background():
     ignored = labels.read(messages, SHAPE, Parameters(ignore_labels=(255,)), lambda r, t: None)
     assert [s.id for s in ignored.instances] == [3]
     assert len(labels.read(messages, SHAPE, Parameters(), lambda r, t: None).instances) == 2
+
+
+def test_where_255_is_background_0_is_an_object():
+    """DepthAI: a value is an instance's position in the list of detections; 255 is nobody."""
+    values = np.full(SHAPE, 255, np.uint8)
+    values[5:15, 5:15], values[20:30, 30:50] = 0, 1
+    first, second = (MaskRegion.from_full(values == k) for k in (0, 1))
+    messages = {"instance_mask": grey(values)}
+    alone = labels.read(messages, SHAPE, Parameters(background=255), lambda r, t: None).instances
+    assert [(s.id, s.mask) for s in alone] == [(0, first), (1, second)]
+    beside, flaws = read(values, detection("", "car"), detection("", "person"), background=255)
+    assert [(s.class_id, s.mask) for s in beside] == [("car", first), ("person", second)] and not flaws
+    (single,), _ = read(np.where(values == 0, 0, 255), detection("", "car"), background=255)
+    assert single.mask == first
+
+
+def test_specks_are_background_whatever_its_value():
+    values = np.full((200, 200), 255, np.uint8)
+    values[20:120, 20:120] = 0
+    noisy = values.copy()
+    noisy[np.random.default_rng(3).random(values.shape) < 0.02] = 7
+    seen = labels.read({"instance_mask": grey(noisy)}, values.shape, Parameters(background=255), lambda r, t: None)
+    (only,) = seen.instances
+    assert only.id == 0 and only.mask.iou(MaskRegion.from_full(values == 0)) > 0.97
+
+
+def legend(**names: int) -> Legend:
+    class_map = [Message(class_id=number, class_name=name) for name, number in names.items()]
+    return label_info.read(Message(class_map=class_map), pytest.fail)
+
+
+def test_a_legend_names_values_and_classes_and_tells_what_is_background():
+    values = np.zeros(SHAPE, np.uint8)
+    values[5:15, 5:15], values[20:30, 30:50], values[:3, :], values[37:, :] = 1, 2, 3, 255
+    said = legend(background=0, car=1, person=2, VOID=3)
+    seen = labels.read({"instance_mask": grey(values)}, SHAPE, Parameters(), pytest.fail, said).instances
+    assert [(s.id, s.class_id) for s in seen] == [(1, "car"), (2, "person")]
+    many = legend(car=1, person=2, traffic_cone=255, wheel=300)
+    seen = labels.read({"instance_mask": grey(values)}, SHAPE, Parameters(), pytest.fail, many).instances
+    assert [s.class_id for s in seen] == ["car", "person", "", "traffic_cone"]
+
+
+def test_a_legend_names_the_classes_of_divided_values():
+    values = np.zeros(SHAPE, np.int32)
+    values[5:15, 5:15], values[20:30, 30:50], values[:3, :], values[37:, :] = 1007, 2001, 3, 1
+    message = Message(**{**vars(grey(values)), "encoding": "32SC1", "step": 240, "data": values.tobytes()})
+    said = legend(road=0, car=1, person=2, void=3)
+    seeing = labels.read({"instance_mask": message}, SHAPE, Parameters(label_divisor=1000), pytest.fail, said)
+    assert [(s.id, s.class_id) for s in seeing.instances] == [(1007, "car"), (2001, "person")]
+    assert seeing.stuff == [MaskRegion.from_full(values == 1)], "0 stays background, and void hides nobody"
+
+
+def test_a_legend_names_the_numbers_of_detections():
+    values = np.zeros(SHAPE, np.uint8)
+    values[5:15, 5:15], values[20:30, 30:50], values[:3, :] = 1, 2, 3
+    found = [detection("", "1"), detection("", "0"), detection("", "dog")]
+    seen, flaws = read(values, *found, legend=legend(background=0, car=1))
+    assert [s.class_id for s in seen] == ["car", "dog"] and flaws == {"nobody": 1}
+    seen, _ = read(values, *found, legend=legend(person=0, car=1), class_names=["", "van"], masks="detections")
+    assert [s.class_id for s in seen] == ["van", "person", "dog"], "what the user says holds"
+    kinds = [Message(label=label, probability=0.9) for label in (1, 7, 0)]
+    message = Message(image=grey(values), classification=kinds)
+    seen = autoware.read({"instance_mask": message}, SHAPE, Parameters(), lambda r, t: None, legend(void=0, tram=7))
+    assert [s.class_id for s in seen.instances] == ["car", "tram"]

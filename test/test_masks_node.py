@@ -6,6 +6,7 @@ import sys
 import time
 from array import array
 from collections.abc import Callable
+from contextlib import contextmanager
 from typing import Any
 
 import cv2
@@ -252,42 +253,120 @@ def test_a_missing_package_that_somebody_publishes_is_named(monkeypatch):
         assert "masks:=detections" in mask_topics.missing({"vision_msgs/msg/Detection2DArray"})
 
 
-def test_a_node_in_another_process_whose_workspace_is_sourced(monkeypatch):
+@contextmanager
+def robot():
+    """A robot's own process beside the node's. Yields its ROS node, and what spins it until something is true."""
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node("robot", context=context)
+    executor = rclpy.executors.SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+
+    def spin(done: Callable[[], object]) -> None:
+        end = time.monotonic() + DEADLINE
+        while not done():
+            assert time.monotonic() < end
+            executor.spin_once(timeout_sec=0.05)
+
+    try:
+        yield node, spin
+    finally:
+        executor.shutdown()
+        node.destroy_node()
+        context.shutdown()
+
+
+@pytest.fixture
+def sourced(monkeypatch) -> None:
+    """Processes that begin now have sourced the packages' workspace."""
+    for name, value in foreign_messages.environment(foreign_messages.build()).items():
+        monkeypatch.setenv(name, value)
+
+
+NODE = ("-m", "amodal_ros.node.main", "--ros-args", "-p", "model:=geometric")
+
+
+def test_a_node_in_another_process_whose_workspace_is_sourced(sourced):
     """As the launch file starts it: only the topic is named, and what comes there tells how it is read."""
     from yolo_msgs.msg import DetectionArray
 
-    for name, value in foreign_messages.environment(foreign_messages.build()).items():
-        monkeypatch.setenv(name, value)
-    command = ["-m", "amodal_ros.node.main", "--ros-args", "-p", "model:=geometric"]
-    context, arrays = rclpy.Context(), []
-    rclpy.init(context=context)
-    robot = rclpy.create_node("robot", context=context)
-    executor = rclpy.executors.SingleThreadedExecutor(context=context)
-    executor.add_node(robot)
-    try:
-        camera = robot.create_publisher(Image, "image", 10)
-        segmenter = robot.create_publisher(DetectionArray, "/yolo/tracking", 10)
-        robot.create_subscription(AmodalInstanceArray, "/amodal_node/instances", arrays.append, 10)
-
-        def spin(done: Callable[[], object]) -> None:
-            end = time.monotonic() + DEADLINE
-            while not done():
-                assert time.monotonic() < end
-                executor.spin_once(timeout_sec=0.05)
-
-        with process(*command, "-r", "instance_mask:=/yolo/tracking") as node:
+    arrays: list[Any] = []
+    with robot() as (mine, spin):
+        camera = mine.create_publisher(Image, "image", 10)
+        segmenter = mine.create_publisher(DetectionArray, "/yolo/tracking", 10)
+        mine.create_subscription(AmodalInstanceArray, "/amodal_node/instances", arrays.append, 10)
+        with process(*NODE, "-r", "instance_mask:=/yolo/tracking") as node:
             node.line("listening to /yolo/tracking (yolo_msgs/msg/DetectionArray")
             spin(lambda: camera.get_subscription_count() and segmenter.get_subscription_count())
-            spin(lambda: robot.count_publishers("/amodal_node/instances"))
+            spin(lambda: mine.count_publishers("/amodal_node/instances"))
             for k in range(1, 6):
                 camera.publish(image(k * SECOND // 10))
                 segmenter.publish(yolo(k * SECOND // 10, moved(k)))
                 spin(lambda k=k: len(arrays) == k)
-    finally:
-        executor.shutdown()
-        robot.destroy_node()
-        context.shutdown()
     assert [i.class_id for i in arrays[-1].instances] == ["person", "car"]
+
+
+def label_info(**names: int) -> Any:
+    from vision_msgs.msg import LabelInfo, VisionClass
+
+    return LabelInfo(class_map=[VisionClass(class_id=number, class_name=name) for name, number in names.items()])
+
+
+def test_names_that_were_published_once_before_the_node_was_there(sourced):
+    """LabelInfo, kept for who comes late: values are classes then, also 0; the unlabelled ones are background."""
+    from vision_msgs.msg import LabelInfo
+
+    pixels = np.full((HEIGHT, WIDTH), 255, np.uint8)
+    pixels[2:9, 2:9], pixels[2:9, 12:20], pixels[12:20, 2:9] = 0, 1, 2
+    arrays: list[Any] = []
+    with robot() as (mine, spin):
+        kept = rclpy.qos.QoSProfile(depth=1, durability=rclpy.qos.DurabilityPolicy.TRANSIENT_LOCAL)
+        names = mine.create_publisher(LabelInfo, "/segmenter/label_info", kept)
+        names.publish(label_info(car=0, __background__=1, person=2))
+        camera, segmenter = (mine.create_publisher(Image, topic, 10) for topic in ("image", "instance_mask"))
+        mine.create_subscription(AmodalInstanceArray, "/amodal_node/instances", arrays.append, 10)
+        with process(*NODE, "-r", "label_info:=/segmenter/label_info") as node:
+            node.line("listening to /segmenter/label_info (vision_msgs/msg/LabelInfo, reliable)")
+            spin(lambda: camera.get_subscription_count() and segmenter.get_subscription_count())
+            spin(lambda: mine.count_publishers("/amodal_node/instances"))
+            for k in range(1, 100):
+                camera.publish(image(k * SECOND // 10))
+                segmenter.publish(labels(k * SECOND // 10, pixels, "mono8"))
+                spin(lambda k=k: len(arrays) == k)
+                if any(i.class_id for i in arrays[-1].instances):
+                    break  # whatever came before the names did is answered without
+    assert [(i.id, i.class_id) for i in arrays[-1].instances] == [(0, "car"), (2, "person")]
+
+
+def test_a_legend_that_cannot_be_used_is_told_once_and_its_rest_is_used(capfd):
+    from vision_msgs.msg import LabelInfo, VisionClass
+
+    doubtful = [(7, "person"), (9, "car"), (9, "truck"), (4, " ")]
+    with graph() as (node, peer):
+        publisher = peer.create_publisher(LabelInfo, "label_info", 10)
+        peer.wait(publisher.get_subscription_count, "connected")
+        flaws: dict[str, int] = {}
+
+        def tell(entries: list) -> None:
+            class_map = [VisionClass(class_id=number, class_name=name) for number, name in entries]
+            publisher.publish(LabelInfo(class_map=class_map))
+            heard = node.intake.counts()["label_info"].received + 1
+            peer.wait(lambda: node.intake.counts()["label_info"].received == heard, "heard")
+            time.sleep(0.05)
+
+        tell(doubtful)
+        tell(doubtful)
+        answer = peer.ask(SECOND)
+        tell([])
+        flaws = dict(node.intake.counts()["label_info"].flaws)
+        unsaid = peer.ask(2 * SECOND)
+        status = peer.wait_status("inputs", lambda s: s.get("label_info.flaws.no_names") == "1")
+    assert flaws == {"two_names": 2, "no_name": 2, "no_names": 1} and status["label_info.received"] == "3"
+    assert [(i.id, i.class_id) for i in answer.instances] == [(7, "person"), (9, "car")]
+    assert [(i.id, i.class_id) for i in unsaid.instances] == [(7, ""), (9, "")]
+    log = capfd.readouterr().err
+    assert log.count("label_info: class 9 is 'car' and 'truck': the first name holds") == 1
+    assert log.count("label_info: expected classes with their names in class_map, got none") == 1
 
 
 def test_foxglove_gets_annotations_where_its_messages_are_installed():

@@ -80,11 +80,12 @@ def cut_labels(
     ignore: Collection[int] = (),
     class_names: Sequence[str] = (),
     max_objects: int = MAX_OBJECTS,
+    background: int = 0,
 ) -> Labelled:
     """The objects of a label map, and its stuff.
 
     Args:
-        labels: integers (height, width); 0 is background, every other value an object's id or stuff.
+        labels: integers (height, width); every value but `background` is an object's id or stuff.
         divisor: if > 0, value // divisor is the class. Values below it are stuff, as Cityscapes and MMDetection write
             it; in a map without such values its multiples are, as Panoptic-DeepLab writes it.
         ignore: values that are no objects, such as VOC's 255.
@@ -96,7 +97,7 @@ def cut_labels(
             ``too_many_objects``.
     """
     labels = np.ascontiguousarray(labels)
-    ids, boxes = _boxes(labels)
+    ids, boxes = _boxes(labels, background)
     if ids.size and ids[0] < 0:
         raise LabelError("bad_labels", f"expected values from 0 (background) up, got {ids[0]}")
     stuff = _is_stuff(ids, divisor) | np.isin(ids, list(ignore))
@@ -163,10 +164,11 @@ def _drawn(ids: np.ndarray) -> bool:
     return bool(((channels % 32 == 0) | (channels == 255)).all() or np.isin(ids, _PURE).any())
 
 
-def _boxes(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Values other than 0, ascending, and their boxes (x0, y0, x1, y1), found over runs of equal pixels in rows.
+def _boxes(labels: np.ndarray, background: int) -> tuple[np.ndarray, np.ndarray]:
+    """Values other than the background, ascending, and their boxes (x0, y0, x1, y1).
 
-    Sorting the few thousand runs is far quicker than sorting the pixels.
+    They are found over runs of equal pixels in rows: sorting the few thousand runs is far quicker than sorting the
+    pixels.
     """
     height, width = labels.shape
     begins = np.ones((height, width), bool)
@@ -174,7 +176,7 @@ def _boxes(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     starts = np.flatnonzero(begins)
     values = labels.reshape(-1)[starts]
     stops = np.append(starts[1:], labels.size)
-    kept = values != 0
+    kept = values != background
     starts, stops, values = starts[kept], stops[kept], values[kept]
     if not values.size:
         return values, np.zeros((0, 4), int)

@@ -30,6 +30,7 @@ TOPICS = {
     "instance_mask": "Topic of the masks: a label map (0 is background, each other value one object), or as masks says",
     "detections": "Topic of the detections of instance_mask's values; read if masks is detections",
     "depth": "Topic of the depth image; read if use_depth",
+    "label_info": "Topic of the LabelInfo that names the masks' classes, if there is one",
 }
 
 

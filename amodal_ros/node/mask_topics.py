@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 from amodal_ros.node.inputs import Fit
-from amodal_ros.stream.masks import DETECTIONS, TYPES
+from amodal_ros.stream.masks import DETECTIONS, LABEL_INFO, TYPES
 
 #: How to get a message package.
 _FROM = {
@@ -57,6 +57,15 @@ def detections(topic: str) -> tuple[Fit, ...]:
         ValueError: vision_msgs is missing.
     """
     return (Fit(topic, message_type(DETECTIONS)),)
+
+
+def label_info(topic: str) -> tuple[Fit, ...]:
+    """Where the names of the masks' classes are.
+
+    Raises:
+        ValueError: vision_msgs is missing.
+    """
+    return (Fit(topic, message_type(LABEL_INFO), once=True),)
 
 
 def missing(offered: set[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -19,10 +20,11 @@ from amodal_ros.scene import Answer, Scene
 from amodal_ros.scene.overlay import draw_overlay
 from amodal_ros.stream import answerers
 from amodal_ros.stream.intake import Count
+from amodal_ros.stream.masks import label_info
 from amodal_ros.stream.parameters import Parameters
 from amodal_ros.stream.worker import Worker
 
-TOPICS = ("image", "instance_mask", "detections", "depth")
+TOPICS = ("image", "instance_mask", "detections", "depth", "label_info")
 
 
 class AmodalNode(BaseNode[Parameters]):
@@ -71,7 +73,7 @@ class AmodalNode(BaseNode[Parameters]):
         """Subscribe to the inputs and answer."""
         parameters, loaded = self._chosen, self._loaded
         assert loaded is not None
-        unused = {"depth": not parameters.use_depth, "detections": parameters.masks != "detections"}
+        unused = {"depth": not parameters.use_depth, "detections": parameters.masks != "detections", "label_info": True}
         topics = tuple(topic for topic in TOPICS if not unused.get(topic, False))
         self.intake.open(
             topics,
@@ -79,11 +81,27 @@ class AmodalNode(BaseNode[Parameters]):
             seconds=parameters.pair_buffer,
             size=parameters.pair_buffer_mb * 1_000_000,
         )
-        self.serve(Worker(self.intake, loaded, self._answered, self._show, parameters, self._timings, self._log.warn))
+        worker = Worker(self.intake, loaded, self._answered, self._show, parameters, self._timings, self._log.warn)
+        self.serve(worker)
         for topic in topics:
             hint = mask_topics.missing if topic == "instance_mask" else no_hint
             self.hear(topic, self._places(topic), size=mask_topics.size, hint=hint)
+        self._hear_label_info(worker)
         return f"model {loaded.answerer.name}, device {loaded.device}"
+
+    def _hear_label_info(self, worker: Worker) -> None:
+        """The names of the masks' classes, where the segmenter publishes them and vision_msgs is installed."""
+
+        def take(message: Any) -> None:
+            self.intake.heed("label_info")
+            worker.legend = label_info.read(message, partial(self.intake.flaw, "label_info"))
+
+        try:
+            where = mask_topics.label_info(self.resolve_topic_name("label_info"))
+        except ValueError:
+            self.get_logger().info("no label_info: vision_msgs is not installed")
+        else:
+            self.hear("label_info", where, take)
 
     def unload(self) -> None:
         """Free a model that no worker has."""

@@ -14,7 +14,7 @@ SPECK = 8
 MOST_NOISE = 0.25
 
 
-def without_specks(labels: np.ndarray) -> np.ndarray:
+def without_specks(labels: np.ndarray, background: int = 0) -> np.ndarray:
     """A label map with specks set to background; a map without noise comes back as it is.
 
     A segmenter's map has few and large pieces. Noise scatters a label over the frame: the object's box grows to all of
@@ -22,17 +22,18 @@ def without_specks(labels: np.ndarray) -> np.ndarray:
 
     Args:
         labels: integers (height, width).
+        background: the value that is nobody.
 
     Raises:
         ValueError: so much lies in specks that it is no label map.
     """
     begins = np.ones(labels.shape, bool)
     np.not_equal(labels[:, 1:], labels[:, :-1], out=begins[:, 1:])
-    single = begins & np.roll(begins.reshape(-1), -1).reshape(labels.shape) & (labels != 0)
+    single = begins & np.roll(begins.reshape(-1), -1).reshape(labels.shape) & (labels != background)
     singles = np.count_nonzero(single)
     if singles < SINGLE or singles < SINGLE_SHARE * np.count_nonzero(begins):
         return labels
-    labelled = labels != 0
+    labelled = labels != background
     noise = labelled & _small(labels, SPECK)
     share = np.count_nonzero(noise) / np.count_nonzero(labelled)
     if share > MOST_NOISE:
@@ -40,7 +41,7 @@ def without_specks(labels: np.ndarray) -> np.ndarray:
             f"label map: expected one value per object, but {share:.0%} of the labelled pixels lie in specks of "
             f"less than {SPECK} pixels: is a camera image wired to the label map's topic?",
         )
-    return np.where(noise, labels.dtype.type(0), labels)
+    return np.where(noise, labels.dtype.type(background), labels)
 
 
 def _small(labels: np.ndarray, pixels: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from amodal_ros.live.identity import Identities
 from amodal_ros.scene import Answer, Instance, MaskRegion, Occluders, Scene
 from amodal_ros.stream import masks
 from amodal_ros.stream.images import BadInput, depth_of, rgb_of
-from amodal_ros.stream.masks import Flaw, Seen
+from amodal_ros.stream.masks import UNSAID, Flaw, Legend, Seen
 from amodal_ros.stream.masks.labels import cut
 from amodal_ros.stream.parameters import Parameters
 
@@ -46,6 +46,7 @@ class Frames:
         parameters: Parameters,
         occluders: Occluders = "instances",
         believed: bool = True,
+        legend: Legend = UNSAID,
     ) -> Scene:
         """One image with its objects, in ascending order of id.
 
@@ -54,6 +55,7 @@ class Frames:
             stamp: of the image, nanoseconds.
             occluders: as in `scene.Scene`.
             believed: whether the stamp is; if not, nothing is learnt from the frame.
+            legend: as in `masks.read`.
 
         Raises:
             BadInput: a message cannot be read, or the sizes differ.
@@ -61,7 +63,7 @@ class Frames:
         image = rgb_of(messages["image"])
         shape = image.shape[:2]
         self._check_frames(messages)
-        seeing = masks.read(messages, shape, parameters, self._flaw)
+        seeing = masks.read(messages, shape, parameters, self._flaw, legend)
         depth = None
         if "depth" in messages:
             depth = depth_of(messages["depth"])

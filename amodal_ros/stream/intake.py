@@ -105,6 +105,13 @@ class Intake:
                 self._lock.notify_all()
         self._flush()
 
+    def heed(self, topic: str) -> None:
+        """A message came that belongs to no image, and is taken to heart."""
+        with self._lock:
+            if self._pairer is not None:
+                self._counts[topic].received += 1
+                self._counts[topic].used += 1
+
     def lose(self, topic: str, count: int) -> None:
         """The middleware says that so many messages will never come."""
         with self._lock:

@@ -70,8 +70,14 @@ class Parameters(Options):
     stuff_classes: tuple[str, ...] = option(
         ("",), "Names of classes that are context: not completed, but they can hide objects", live=True
     )
+    background: int = option(
+        0,
+        "The value of label images that is nobody: 0, or 255 of DepthAI, where 0 is an object",
+        between=(0, 65535),
+        live=True,
+    )
     ignore_labels: tuple[int, ...] = option(
-        (-1,), "Values of label images that are background, as 0 is: 255 of DepthAI and VOC; -1: none", live=True
+        (-1,), "More values of label images that are background: 255 of VOC; -1: none", live=True
     )
     use_depth: bool = option(
         False, "Wait for a depth image too; it decides who is in front, and shows what hides without a label"

@@ -11,6 +11,7 @@ from amodal_ros.scene import Answer, Scene
 from amodal_ros.stream.answerers import Loaded
 from amodal_ros.stream.frames import Frames
 from amodal_ros.stream.intake import Intake
+from amodal_ros.stream.masks import UNSAID
 from amodal_ros.stream.pairing import Pair
 from amodal_ros.stream.parameters import Parameters
 from amodal_ros.stream.serving import Note, Server
@@ -28,7 +29,7 @@ class Worker(Server):
     Args:
         loaded: started; the worker stops and frees it at its end.
         publish, show: called with (image message, scene, answers); `show` after the answers are out.
-        parameters: an attribute, which may change at any time.
+        parameters: an attribute, which may change at any time, as `legend`: what the masks' class numbers mean.
         note: as in `Server`.
     """
 
@@ -44,6 +45,7 @@ class Worker(Server):
     ) -> None:
         super().__init__(intake, timings, lambda: self.parameters.catch_up, note)
         self.parameters = parameters
+        self.legend = UNSAID
         self._loaded: Loaded | None = loaded
         self._frames = Frames(partial(intake.flaw, "instance_mask"))
         self._publish, self._show = publish, show
@@ -70,7 +72,9 @@ class Worker(Server):
             self.time_jumps += 1
             self.note("time_jump", "stamps went back (a bag that loops?): what was remembered is forgotten")
         with self.timings.measure("decode"):
-            scene = self._frames.scene(pair.messages, pair.stamp, parameters, loaded.occluders, pair.believed)
+            scene = self._frames.scene(
+                pair.messages, pair.stamp, parameters, loaded.occluders, pair.believed, self.legend
+            )
         with self.timings.measure("answer"):
             answerer = loaded.answerer if pair.believed else GEOMETRY
             answers = answerer.answer(scene, self._interrupt.is_set)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from amodal_ros.stream.masks import autoware, detections, labels, ultralytics, yolo
-from amodal_ros.stream.masks.base import Flaw, Reader, Seeing, Seen
+from amodal_ros.stream.masks.base import UNSAID, Flaw, Legend, Reader, Seeing, Seen
 from amodal_ros.stream.parameters import Parameters
 
 #: Message types of the topic ``instance_mask`` by the parameter ``masks``; with ``detections`` a label image is read
@@ -20,6 +20,8 @@ TYPES = {
 }
 #: What the topic ``detections`` carries.
 DETECTIONS = "vision_msgs/msg/Detection2DArray"
+#: What the topic ``label_info`` carries.
+LABEL_INFO = "vision_msgs/msg/LabelInfo"
 #: Types that tell by themselves how they are to be read.
 _READERS: dict[str, Reader] = {
     TYPES["yolo"][0]: yolo.read,
@@ -28,21 +30,24 @@ _READERS: dict[str, Reader] = {
 }
 
 
-def read(messages: Mapping[str, Any], shape: tuple[int, int], parameters: Parameters, flaw: Flaw) -> Seeing:
+def read(
+    messages: Mapping[str, Any], shape: tuple[int, int], parameters: Parameters, flaw: Flaw, legend: Legend = UNSAID
+) -> Seeing:
     """The instances of a frame's messages, read as their type asks for.
 
     Args:
         messages: ``"instance_mask"``, and ``"detections"`` where there is one.
         shape: (height, width) of the image.
         flaw: told (reason, text) of every part that cannot be used; the rest is read.
+        legend: what the numbers of classes mean, as far as the segmenter says.
 
     Raises:
         BadInput: nothing of the message can be used.
     """
     if "detections" in messages:
-        return detections.read(messages, shape, parameters, flaw)
+        return detections.read(messages, shape, parameters, flaw, legend)
     reader = _READERS.get(type_name(type(messages["instance_mask"])), labels.read)
-    return reader(messages, shape, parameters, flaw)
+    return reader(messages, shape, parameters, flaw, legend)
 
 
 def type_name(kind: type) -> str:
@@ -50,4 +55,16 @@ def type_name(kind: type) -> str:
     return f"{kind.__module__.partition('.')[0]}/msg/{kind.__name__}"
 
 
-__all__ = ["DETECTIONS", "TYPES", "Flaw", "Reader", "Seeing", "Seen", "read", "type_name"]
+__all__ = [
+    "DETECTIONS",
+    "LABEL_INFO",
+    "TYPES",
+    "UNSAID",
+    "Flaw",
+    "Legend",
+    "Reader",
+    "Seeing",
+    "Seen",
+    "read",
+    "type_name",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from amodal_ros.stream.masks.base import Flaw, Seeing, Seen, label_image
+from amodal_ros.stream.masks.base import UNSAID, Flaw, Legend, Seeing, Seen, label_image
 from amodal_ros.stream.masks.labels import cut
 from amodal_ros.stream.parameters import Parameters
 
@@ -16,7 +16,9 @@ CLASSES = (
 )
 
 
-def read(messages: Mapping[str, Any], shape: tuple[int, int], parameters: Parameters, flaw: Flaw) -> Seeing:
+def read(
+    messages: Mapping[str, Any], shape: tuple[int, int], parameters: Parameters, flaw: Flaw, legend: Legend = UNSAID
+) -> Seeing:
     """See `masks.read`. Each value is one instance; the next message may give it another value."""
     message = messages["instance_mask"]
     labels = label_image(message.image, shape, parameters, flaw)
@@ -26,12 +28,16 @@ def read(messages: Mapping[str, Any], shape: tuple[int, int], parameters: Parame
         region = found.pop(k, None)
         if region is None:
             flaw("empty_mask", f"classification {k - 1}: no pixel has its value {k}")
+        elif classification.label in legend.nobody:
+            flaw("nobody", "")
         elif classification.probability < parameters.min_score:
             flaw("low_score", "")
         else:
-            number = classification.label
-            name = CLASSES[number] if number < len(CLASSES) else str(number)
-            seen.append(Seen(region, None, name, classification.probability))
+            seen.append(Seen(region, None, _name(classification.label, legend), classification.probability))
     if found:
         flaw("extra_masks", f"values {', '.join(map(str, sorted(found)[:5]))} have no classification: no class")
     return Seeing(seen + [Seen(region) for region in found.values()])
+
+
+def _name(number: int, legend: Legend) -> str:
+    return legend.names.get(number) or (CLASSES[number] if number < len(CLASSES) else str(number))

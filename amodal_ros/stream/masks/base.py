@@ -43,11 +43,28 @@ class Seeing:
     stuff: list[MaskRegion] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Legend:
+    """What the numbers of classes mean, as the segmenter says.
+
+    Attributes:
+        names: by number.
+        nobody: classes that are background, or of which nothing is known.
+    """
+
+    names: Mapping[int, str] = field(default_factory=dict)
+    nobody: frozenset[int] = frozenset()
+
+
+#: Nothing was said.
+UNSAID = Legend()
+
+
 class Reader(Protocol):
     """A kind of message, read; the arguments are those of `masks.read`."""
 
     def __call__(
-        self, messages: Mapping[str, Any], shape: tuple[int, int], parameters: Parameters, flaw: Flaw
+        self, messages: Mapping[str, Any], shape: tuple[int, int], parameters: Parameters, flaw: Flaw, legend: Legend
     ) -> Seeing: ...
 
 
@@ -107,12 +124,16 @@ def fitted(values: np.ndarray, shape: tuple[int, int], how: str, what: str, flaw
     return place.plane(values, shape)
 
 
-def label_image(message: Any, shape: tuple[int, int], parameters: Parameters, flaw: Flaw) -> np.ndarray:
-    """An image message as integers of the image's size; the values to ignore are 0."""
+def label_image(
+    message: Any, shape: tuple[int, int], parameters: Parameters, flaw: Flaw, background: int = 0
+) -> np.ndarray:
+    """An image message as integers of the image's size; the values to ignore are `background`."""
     labels = labels_of(message)
+    if background > np.iinfo(labels.dtype).max:
+        labels = labels.astype(np.int32)
     for value in parameters.ignore_labels:
-        if value > 0 and (ignored := labels == value).any():
-            labels = np.where(ignored, labels.dtype.type(0), labels)
+        if value not in (-1, background) and (ignored := labels == value).any():
+            labels = np.where(ignored, labels.dtype.type(background), labels)
     return fitted(labels, shape, parameters.mask_fit, "instance_mask", flaw)
 
 
@@ -124,8 +145,7 @@ def region_of(values: np.ndarray) -> MaskRegion:
     return MaskRegion(left, top, values[top : top + height, left : left + width] != 0)
 
 
-def class_name(name: str, parameters: Parameters) -> str:
-    """A class as published; a number by its name where the parameter ``class_names`` has one."""
-    if name.isdecimal() and int(name) < len(parameters.class_names):
-        return parameters.class_names[int(name)] or name
-    return name
+def class_name(number: int, parameters: Parameters, legend: Legend) -> str:
+    """The name of a class: the parameter ``class_names`` goes before what the segmenter says; empty if neither does."""
+    own = parameters.class_names[number] if 0 <= number < len(parameters.class_names) else ""
+    return own or legend.names.get(number, "")

@@ -12,7 +12,7 @@ import numpy as np
 
 from amodal_ros.scene import MaskRegion
 from amodal_ros.stream.images import BadInput
-from amodal_ros.stream.masks.base import Flaw, Seeing, Seen, placing
+from amodal_ros.stream.masks.base import UNSAID, Flaw, Legend, Seeing, Seen, placing
 from amodal_ros.stream.parameters import Parameters
 
 #: A ring crosses itself where its area by the points differs from the filled one by more than this share and so many
@@ -24,8 +24,10 @@ FAR = 8
 _xy = attrgetter("x", "y")
 
 
-def read(messages: Mapping[str, Any], shape: tuple[int, int], parameters: Parameters, flaw: Flaw) -> Seeing:
-    """See `masks.read`."""
+def read(
+    messages: Mapping[str, Any], shape: tuple[int, int], parameters: Parameters, flaw: Flaw, legend: Legend = UNSAID
+) -> Seeing:
+    """See `masks.read`. Classes come with their names."""
     seen = []
     for detection in messages["instance_mask"].detections:
         if detection.score < parameters.min_score:
