@@ -29,8 +29,8 @@ def drive(identities: Identities, frames) -> list[list[int]]:
         masks = [visible for visible, _, _ in frame]
         image = picture(*((visible, colour) for visible, colour, _ in frame))
         found = identities.identify((k + 1) * 100_000_000, image, masks, ["car"] * len(masks))
-        identities.learn({id: whole for id, (_, _, whole) in zip(found, frame)})
-        ids.append(found)
+        identities.learn({owners[0][0]: whole for owners, (_, _, whole) in zip(found, frame) if len(owners) == 1})
+        ids.append([id for owners in found for id, _ in owners])
     return ids
 
 
@@ -87,7 +87,43 @@ def test_what_is_long_gone_is_forgotten_and_numbers_are_given_once():
     identities = Identities()
     mask = box(50, 20, 40, 20)
     image = picture((mask, RED))
-    assert identities.identify(1, image, [mask], ["car"]) == [1]
-    assert identities.identify(10_000_000_000, image, [mask], ["car"]) == [2]
+    assert identities.identify(1, image, [mask], ["car"]) == [[(1, mask)]]
+    assert identities.identify(10_000_000_000, image, [mask], ["car"]) == [[(2, mask)]]
     identities.clear()
-    assert identities.identify(10_100_000_000, image, [mask], ["car"], taken={3}) == [4]
+    assert identities.identify(10_100_000_000, image, [mask], ["car"], taken={3}) == [[(4, mask)]]
+
+
+def test_two_objects_that_share_one_label_for_a_while_are_cut_and_keep_their_ids():
+    """Two that come to touch, or whose tracker lends one's id to the other: one mask, later two again."""
+    identities = Identities()
+    for k in range(19):
+        pair = {1: box(20 + round(36 * np.sin(np.pi * k / 18)), 20, 22, 30), 2: box(77, 22, 22, 30)}
+        shared = 4 <= k < 15
+        masks = [MaskRegion.union_of(pair.values())] if shared else list(pair.values())
+        image = picture((pair[1], RED), (pair[2], BLUE))
+        found = identities.identify((k + 1) * 100_000_000, image, masks, ["person"] * len(masks))
+        owned = {id: mask for owners in found for id, mask in owners}
+        assert owned.keys() == {1, 2} and not owned[1].overlap(owned[2]), k
+        assert all(owned[id].iou(pair[id]) > 0.7 for id in pair), k
+
+
+def test_who_goes_behind_another_is_not_cut_out_of_it():
+    front, parts = box(80, 10, 40, 40), []
+    for k in range(14):
+        behind = (box(20 + 5 * k, 20, 22, 20) - front).trim()
+        parts.append([(m, c, m) for m, c in ((front, BLUE), (behind, RED)) if m.area])
+    assert drive(Identities(), parts)[-1] == [1]
+
+
+def test_a_detector_that_wavers_between_one_and_two_is_not_followed():
+    whole = box(40, 20, 60, 20)
+    halves = [box(40, 20, 30, 20), box(70, 20, 30, 20)]
+    frames = [[(whole, RED, whole)]] * 4 + [[(half, RED, half) for half in halves]] * 2 + [[(whole, RED, whole)]] * 3
+    assert [len(found) for found in drive(Identities(), frames)] == [1] * 4 + [2] * 2 + [1] * 3
+
+
+def test_what_was_not_seen_apart_for_long_is_one():
+    apart = [(m, RED, m) for m in (box(40, 20, 20, 20), box(62, 20, 20, 20))]
+    one = box(40, 20, 42, 20)
+    counts = [len(found) for found in drive(Identities(), [apart] * 5 + [[(one, RED, one)]] * 40)]
+    assert counts[:5] == [2] * 5 and counts[5:30] == [2] * 25 and counts[-1] == 1

@@ -13,6 +13,7 @@ from itertools import count
 
 import numpy as np
 
+from amodal_ros.live import parting
 from amodal_ros.live.motion import box_step
 from amodal_ros.live.tracks import COLOURED, COMPARABLE, RECOLOURED, colour_histogram, hellinger
 from amodal_ros.scene import MaskRegion
@@ -31,12 +32,15 @@ PIECE = 0.7
 OTHER_CLASS = 0.4
 #: Share of the newest step in the velocity.
 NEWEST = 0.5
+#: Only objects that have had masks of their own for so long (nanoseconds) are told apart in one: a detector may waver.
+SETTLED = 300_000_000
 
 
 @dataclass(eq=False)
 class _Known:
     """One object as it was last seen, its masks in their tightest boxes; `velocity` in pixels per nanosecond; `before`:
-    its stamp, whole and velocity in the image before; `learnt`: whether `whole` is of the latest image."""
+    its stamp, whole and velocity in the image before; `learnt`: whether `whole` is of the latest image; `alone`: stamps
+    of the first and the last image in which it had a mask of its own."""
 
     id: int
     class_id: str
@@ -45,6 +49,7 @@ class _Known:
     whole: MaskRegion
     colours: np.ndarray
     velocity: np.ndarray
+    alone: tuple[int, int]
     before: tuple[int, MaskRegion, np.ndarray] | None = None
     learnt: bool = True
 
@@ -53,8 +58,14 @@ class _Known:
         x, y = (self.velocity * (stamp - self.stamp)).tolist()
         return round(x), round(y)
 
-    def see(self, stamp: int, visible: MaskRegion, colours: np.ndarray, class_id: str) -> None:
+    def is_settled(self, stamp: int) -> bool:
+        """Whether it is known well enough, and was seen lately enough, to be looked for in what others are seen in."""
+        first, last = self.alone
+        return last - first >= SETTLED and stamp - last <= FORGET_AFTER * 1e9 and stamp - self.stamp <= JUST_NOW
+
+    def see(self, stamp: int, visible: MaskRegion, colours: np.ndarray, class_id: str, alone: bool) -> None:
         """It is in a new image. Until its new whole is learnt the old one moves along."""
+        self.alone = (self.alone[0], stamp if alone else self.alone[1])
         self.before = (self.stamp, self.shape(), self.velocity)
         self.velocity = self._steered(self.visible, visible, stamp)
         self.whole, self.learnt = self.whole.shift(*self.moved(stamp)), False
@@ -106,8 +117,9 @@ class Identities:
         masks: Sequence[MaskRegion],
         classes: Sequence[str],
         taken: Collection[int] = (),
-    ) -> list[int]:
-        """The id of each mask. Two masks with one id are pieces of one object.
+    ) -> list[list[tuple[int, MaskRegion]]]:
+        """Whose each mask is: (id, mask) of one object, or of several that had masks of their own before, and between
+        which it is cut. Two masks with one id are pieces of one object.
 
         Args:
             stamp: of the image, nanoseconds.
@@ -117,6 +129,8 @@ class Identities:
             taken: ids that others of this image have.
         """
         self._forget(stamp)
+        given, shared = self._parted(stamp, masks, classes, taken)
+        masks, classes = [part for _, part in given], [classes[j] for j, _ in given]
         colours = [colour_histogram(image, mask) for mask in masks]
         places = {known.id: known.moved(stamp) for known in self._known.values() if known.id not in taken}
         before = {id: self._known[id].visible.shift(*moved) for id, moved in places.items()}
@@ -127,23 +141,41 @@ class Identities:
                 found[j] = id
         present = {id: masks[j] for j, id in found.items()}
         for j in range(len(masks)):
-            if j not in found and (whose := self._whose_piece(masks[j], classes[j], colours[j], present, before)):
-                found[j] = whose
-        pieces: dict[int, list[int]] = {}
+            if j not in found and (owner := self._whose_piece(masks[j], classes[j], colours[j], present, before)):
+                found[j] = owner
+        whose: dict[int, list[int]] = {}  # id -> positions
         for j in range(len(masks)):
-            pieces.setdefault(found[j] if j in found else self._new(taken), []).append(j)
-        ids = [0] * len(masks)
-        for id, positions in pieces.items():
+            whose.setdefault(found[j] if j in found else self._new(taken), []).append(j)
+        owned: dict[int, list[tuple[int, MaskRegion]]] = {}
+        for id, positions in whose.items():
             for j in positions:
-                ids[j] = id
-            self._see(id, stamp, [masks[j] for j in positions], colours[positions[0]], classes[positions[0]])
-        return ids
+                owned.setdefault(given[j][0], []).append((id, masks[j]))
+            pieces = [masks[j] for j in positions]
+            visible = pieces[0] if len(pieces) == 1 else MaskRegion.union_of(pieces)
+            self._see(id, stamp, visible.trim(), colours[positions[0]], classes[positions[0]], alone=id not in shared)
+        return [owned[j] for j in range(len(owned))]
 
     def learn(self, wholes: Mapping[int, MaskRegion]) -> None:
         """The whole shapes of objects in the image that was identified last, by id."""
         for id, whole in wholes.items():
             if id in self._known:
                 self._known[id].learn(whole)
+
+    def _parted(
+        self, stamp: int, masks: Sequence[MaskRegion], classes: Sequence[str], taken: Collection[int]
+    ) -> tuple[list[tuple[int, MaskRegion]], set[int]]:
+        """Masks with their positions, cut where they are of several objects, and the ids of these objects."""
+        settled = [known for known in self._known.values() if known.id not in taken and known.is_settled(stamp)]
+        places = [known.visible.shift(*known.moved(stamp)) for known in settled]
+        sharing = {known.id for known in settled if known.stamp > known.alone[1]}
+        given: list[tuple[int, MaskRegion]] = []
+        shared: set[int] = set()
+        for j, near in enumerate(parting.held(masks, places)):
+            alike = {settled[k].id: places[k] for k in np.flatnonzero(near) if settled[k].class_id == classes[j]}
+            parts = parting.cut(masks[j], alike, sharing) if len(alike) > 1 else {}
+            given += [(j, part) for part in parts.values()] or [(j, masks[j])]
+            shared |= parts.keys()
+        return given, shared
 
     def _pairs(
         self,
@@ -200,13 +232,12 @@ class Identities:
                 return id
         return None
 
-    def _see(self, id: int, stamp: int, pieces: list[MaskRegion], colours: np.ndarray, class_id: str) -> None:
-        visible = pieces[0].trim() if len(pieces) == 1 else MaskRegion.union_of(pieces).trim()
+    def _see(self, id: int, stamp: int, visible: MaskRegion, colours: np.ndarray, class_id: str, alone: bool) -> None:
         known = self._known.pop(id, None)
         if known is None:
-            known = _Known(id, class_id, stamp, visible, visible, colours, np.zeros(2))
+            known = _Known(id, class_id, stamp, visible, visible, colours, np.zeros(2), (stamp, stamp))
         else:
-            known.see(stamp, visible, colours, class_id)
+            known.see(stamp, visible, colours, class_id, alone)
         self._known[id] = known  # at the end: the dict is in the order of when they were seen
 
     def _forget(self, now: int) -> None:

@@ -65,15 +65,16 @@ class Labeller:
         """
         seen = self._segmenter.segment(image, self._min_score)
         seen = [s for s in seen if not self._classes or s.class_id in self._classes]
-        ids = self._identities.identify(stamp, image, [s.mask for s in seen], [s.class_id for s in seen])
+        found = self._identities.identify(stamp, image, [s.mask for s in seen], [s.class_id for s in seen])
+        owned = [(id, mask, one.class_id) for one, owners in zip(seen, found) for id, mask in owners]
         labels = np.zeros(image.shape[:2], np.int32)
         numbers = {name: k for k, name in enumerate(self.class_names)}
         whose: dict[int, list[MaskRegion]] = {}
-        for id, one in sorted(zip(ids, seen), key=lambda pair: -pair[1].mask.area):  # the smaller ones on top
-            whose.setdefault(id, []).append(one.mask)
-            x, y, width, height = one.mask.box
-            value = numbers.get(one.class_id, 1) * DIVISOR + (id - 1) % (DIVISOR - 1) + 1
-            labels[y : y + height, x : x + width][one.mask.bits] = value
+        for id, mask, class_id in sorted(owned, key=lambda one: -one[1].area):  # the smaller ones on top
+            whose.setdefault(id, []).append(mask)
+            x, y, width, height = mask.box
+            value = numbers.get(class_id, 1) * DIVISOR + (id - 1) % (DIVISOR - 1) + 1
+            labels[y : y + height, x : x + width][mask.bits] = value
         things = [Instance(id, MaskRegion.union_of(masks)) for id, masks in sorted(whose.items())]
         answers = self._memory.answer(Scene(image, things, stamp=stamp))
         self._identities.learn({answer.instance.id: answer.completion.amodal for answer in answers})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -33,7 +34,7 @@ class Frames:
         self._flaw = flaw
         self._texts = _Texts()
         self._identities = Identities()
-        self._tracked: dict[int, int] = {}  # id -> position, of the latest scene's objects that have theirs from here
+        self._tracked: set[int] = set()  # ids of the latest scene's objects that have theirs from here
 
     def reset(self) -> None:
         """Time went back: nobody is where they were."""
@@ -100,17 +101,18 @@ class Frames:
                 nameless.append(seen)
             else:
                 named[number].append((seen, text))
-        self._tracked = {}
+        self._tracked = set()
         if track == "never":
             free = (n for n in count(1) if n not in named)
-            found = [next(free) for _ in nameless]
+            found = [[(next(free), seen.mask)] for seen in nameless]
         else:
             found = self._identities.identify(
-                stamp, image, [s.mask for s in nameless], [s.class_id for s in nameless], taken=named.keys()
+                stamp, image, [s.mask for s in nameless], [s.class_id for s in nameless], taken=set(named)
             )
-            self._tracked = {number: k for k, number in enumerate(found)}
-        for number, seen in zip(found, nameless):
-            named[number].append((seen, ""))
+            self._tracked = {number for owners in found for number, _ in owners}
+        for seen, owners in zip(nameless, found):
+            for number, mask in owners:
+                named[number].append((replace(seen, mask=mask), ""))
         return [_instance(number, pieces) for number, pieces in sorted(named.items())]
 
     def _number(self, given: int | str | None) -> tuple[int | None, str]:
