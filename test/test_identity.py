@@ -83,6 +83,16 @@ def test_the_pieces_that_a_pole_makes_of_an_object_are_one():
     assert ids == [[1], [1, 1], [1, 1]] and not (pieces[0] & pole).area
 
 
+def test_two_that_were_one_mask_from_the_first_and_come_apart_are_two():
+    """As a detector sees two people from afar. While they are near, they are taken for one behind a pole."""
+    frames = []
+    for k in range(16):
+        masks = [box(90 - k, 20, 10, 30), box(102 + k, 20, 10, 30)]
+        frames.append([(m, RED, m) for m in ([MaskRegion.union_of(masks)] if k < 2 else masks)])
+    ids = drive(Identities(), frames)
+    assert ids[2] == [1, 1] and len(set(ids[-1])) == 2 and ids[-4:] == [ids[-1]] * 4
+
+
 def test_what_is_long_gone_is_forgotten_and_numbers_are_given_once():
     identities = Identities()
     mask = box(50, 20, 40, 20)

@@ -222,11 +222,11 @@ class Identities:
         """The object of this image that a mask was a part of in the image before.
 
         What comes in front of an object covers a part of it, too, but touches what is left; pieces that touched would
-        be one mask.
+        be one mask. Pieces that lie further apart than they are large have come apart: they were two all the time.
         """
         for id in sorted(present.keys() & before.keys()):
             known = self._known[id]
-            if name != known.class_id or before[id].overlap(mask) < PIECE * mask.area:
+            if name != known.class_id or before[id].overlap(mask) < PIECE * mask.area or _far(mask, present[id]):
                 continue
             if hellinger(known.colours, colours) <= RECOLOURED and not mask.grow(1).overlap(present[id]):
                 return id
@@ -261,6 +261,13 @@ def _differ(colours: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> np.n
     """`hellinger` of each histogram and each other one, float (colours, others)."""
     (a, b) = (np.sqrt(np.array(histograms, float).reshape(-1, 64)) for histograms in (colours, others))
     return np.sqrt(np.maximum(0.0, 1.0 - a @ b.T))
+
+
+def _far(a: MaskRegion, b: MaskRegion) -> bool:
+    """Whether the gap between two masks' boxes is wider than the larger box, or higher."""
+    across = max(b.x - a.x - a.width, a.x - b.x - b.width)
+    down = max(b.y - a.y - a.height, a.y - b.y - b.height)
+    return across > max(a.width, b.width) or down > max(a.height, b.height)
 
 
 def _meet(masks: Sequence[MaskRegion], others: Sequence[MaskRegion]) -> np.ndarray:
