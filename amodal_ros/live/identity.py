@@ -22,6 +22,8 @@ from amodal_ros.scene import MaskRegion
 FORGET_AFTER, MOST = 3.0, 256
 #: Visible masks of one object in consecutive images overlap (IoU) by at least so much.
 OVERLAP = 0.2
+#: Of masks that do not overlap no other one can go better with an object than one that does by more than this.
+SURE = 0.5
 #: A mask belongs to an object whose remembered whole holds at least this share of it.
 INSIDE = 0.5
 #: An object that was seen just now (nanoseconds) and is nowhere may have leapt by this share of its size.
@@ -192,7 +194,11 @@ class Identities:
         meet = _meet(masks, [wholes.get(id, before[id]) for id in known_ids])
         touch = _meet(masks, list(before.values()))
         differ = _differ(colours, [self._known[id].colours for id in known_ids])
-        for j, k in np.argwhere(meet | (near < LEAP)).tolist():
+        pairs = np.argwhere(meet | (near < LEAP))
+        sure: tuple[set[int], set[int]] = set(), set()  # masks and objects that have nothing to choose from
+        for j, k in pairs[np.argsort(near[tuple(pairs.T)], kind="stable")].tolist():
+            if j in sure[0] or k in sure[1]:
+                continue
             mask, id = masks[j], known_ids[k]
             known, visible = self._known[id], before[id]
             apart = differ[j, k]
@@ -200,6 +206,9 @@ class Identities:
             seen = (visible.iou(mask) if touch[j, k] else 0.0) - cost
             if seen >= OVERLAP:
                 yield 3.0 + seen - apart, j, id
+                if seen - apart > SURE:
+                    sure[0].add(j)
+                    sure[1].add(k)
                 continue
             if apart > RECOLOURED and _comparable(known.visible, mask):
                 continue
