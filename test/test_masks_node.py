@@ -203,6 +203,19 @@ def test_overlapping_and_cut_instances():
     assert np.array_equal(mask_to_array(five.visible, HEIGHT, WIDTH), over)
 
 
+def test_labels_that_break_are_mended_where_the_node_tracks():
+    """Values change from image to image, then one value holds both objects: who was seen apart is told apart."""
+    with graph(track="always") as (_, peer):
+        ids = []
+        for k in range(10):
+            pixels = two_objects()
+            pixels[pixels == 9] = 7 if k >= 6 else 20 + k
+            answer = peer.ask((k + 1) * SECOND // 10, None, labels((k + 1) * SECOND // 10, pixels))
+            ids.append({i.id: mask_to_array(i.visible, HEIGHT, WIDTH) for i in answer.instances})
+    assert [found.keys() for found in ids] == [{1, 2}] * 10
+    assert all(np.mean(ids[-1][id] != ids[0][id]) < 0.02 for id in (1, 2))
+
+
 def test_context_hides_and_is_no_object():
     from yolo_msgs.msg import DetectionArray
 
