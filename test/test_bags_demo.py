@@ -102,6 +102,18 @@ def test_what_live_spent_is_told(tmp_path):
     assert re.search(r"completions +\d+, \d+\.\d+ per second, \d+% of the time used", done.stdout)
 
 
+def test_why_no_answer_came_is_told(tmp_path):
+    """Label maps under stamps of their own: the node says so in its log, and the demo to whoever typed it."""
+    (frame,) = scene(1)
+    with BagWriter(tmp_path / "bag") as bag:
+        for stamp in range(10**9, 5 * 10**9, 10**9 // 5):
+            bag.write(IMAGE_TOPIC, typed.image(frame.image, stamp), stamp)
+            bag.write(LABELS_TOPIC, typed.image(frame.labels, stamp + 3_000_000), stamp)
+    done = demo("--bag", tmp_path / "bag", "--out", tmp_path / "demo")
+    assert done.returncode == 1 and "NOT SANE: no answer came" in done.stderr
+    assert re.search(r"the node said: stamps never match .* Masks must carry their image's stamp", done.stderr)
+
+
 def test_a_bag_without_label_maps(tmp_path):
     with BagWriter(tmp_path / "bag") as bag:
         bag.write(IMAGE_TOPIC, typed.image(scene(1)[0].image, 5), 5)

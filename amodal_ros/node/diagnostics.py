@@ -116,9 +116,9 @@ def traffic_complaints(now: Traffic) -> dict[str, str]:
     if not found and now.unpaired > SILENT:
         stamps = ", ".join(f"{topic} {stamp_text(stamp)}" for topic, stamp in now.newest.items())
         same = len(set(now.newest.values())) == 1
-        found["unpaired"] = (
-            f"stamps {'do not advance' if same else 'never match'} for {now.unpaired:.1f} s; newest: {stamps}"
-        )
+        what = "do not advance" if same else "never match"
+        remedy = "" if same else ". Masks must carry their image's stamp; else set pair_slop"
+        found["unpaired"] = f"stamps {what} for {now.unpaired:.1f} s; newest: {stamps}{remedy}"
     return found
 
 

@@ -171,8 +171,8 @@ class Input:
         if not _is_fast_dds() or not (chosen := fastdds.chosen()):
             return ""
         return (
-            f". This node has its transports from {chosen}: do the publishers send through one of them? With "
-            "FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA there, set the same here"
+            f": perhaps it has nothing to send. If it sends: this node has its transports from {chosen}; do the "
+            "publishers send through one of them? With FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA there, set the same here"
         )
 
     # --- under the lock -------------------------------------------------------------------------------------

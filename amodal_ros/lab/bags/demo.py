@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -52,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(str(error)) from None
     for problem in found:
         print(f"amodal demo: NOT SANE: {problem}", file=sys.stderr)
+    for said in _complaints(args.out / "node.log") if found else ():
+        print(f"  the node said: {said}", file=sys.stderr)
     return 1 if found else 0
 
 
@@ -106,6 +109,18 @@ def _demo(args: argparse.Namespace) -> list[str]:
     print(f"\n{table(summary)}\n\nPictures, video and summary.json are in {args.out}/. To look on:", flush=True)
     print(f"  amodal view {args.out}\n  amodal report {args.out}", flush=True)
     return summary["problems"]
+
+
+def _complaints(log: Path) -> list[str]:
+    """Of each kind of warning the first; that nobody publishes before and after a drive is none."""
+    said = re.findall(
+        r"^\[(?:WARN|ERROR)\] \[[\d.]+\] \[[^\]]*\]: (.*)$", log.read_text(errors="replace"), re.MULTILINE
+    )
+    kinds: dict[str, str] = {}
+    for line in said:
+        if "nobody publishes on it" not in line:
+            kinds.setdefault(re.split(r"\d", line)[0], line)
+    return [*kinds.values()]
 
 
 def _clear(out: Path, bag: Path | None) -> None:
