@@ -53,15 +53,15 @@ def test_operations_are_those_of_the_layers(tmp_path, build):
     pipeline = AmodalPipeline.from_pretrained(build(tmp_path), steps=3, guidance=0.5)
     backend, vae = pipeline.backend, pipeline.backend.autoencoder.vae
     image, z = torch.zeros(1, 3, 32, 32), torch.zeros(1, *backend.latent_shape)
-    known = backend.mask_conditioning(image, image[:, :1])
+    known = backend.mask_conditioning(image[:, :1], z)
     pair = torch.cat([z, z]), backend.schedule(3).timestep(0), torch.cat([known, known])
     want = {
-        "VAE encode": 3 * by_hand(vae, lambda: backend.encode(image)),  # x, x outside M, and all of x for Eq. 11
+        "VAE encode": 2 * by_hand(vae, lambda: backend.encode(image)),  # x, and x outside M
         "denoiser": 3 * by_hand(backend.unet, lambda: backend.predict(*pair)),
         "VAE decode": by_hand(vae, lambda: backend.decode(z)),
     }
     got = {network.name: network for network in counted(pipeline)}
-    assert list(got) == ROWS and [n.calls for n in got.values()] == [3, 3, 1, 1, 1]
+    assert list(got) == ROWS and [n.calls for n in got.values()] == [2, 3, 1, 1, 1]
     assert {name: got[name].flops for name in want} == want
     assert got["segmenter encoder"].flops > 0 and got["segmenter decoder"].flops > 0
 
@@ -89,7 +89,7 @@ def test_a_network_within_another_counts_for_itself(tmp_path, build, folder):
     with Meter(pipeline).watching() as networks:
         pipeline.complete(image, [disc])
     whole = time.perf_counter() - started
-    assert 0.2 < networks["segmenter encoder"].seconds < whole and networks["segmenter decoder"].seconds < 0.2
+    assert 0.2 < networks["segmenter encoder"].seconds < whole
     assert sum(network.seconds for network in networks.values()) <= whole
     assert all(network.calls for network in networks.values())
 
