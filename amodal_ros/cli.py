@@ -37,26 +37,27 @@ def main(argv: list[str] | None = None) -> int:
         0 on success; 1 for an error that the message explains; 2 for wrong usage.
     """
     argv = sys.argv[1:] if argv is None else argv
-    args = parser_for(argv).parse_args(argv)
+    command = next((word for word in argv if not word.startswith("-")), "")
     try:
+        args = parser_for(argv).parse_args(argv)
         code = args.run(args)
         sys.stdout.flush()
         return code
     except ValueError as error:
-        return _failed(args.command, str(error))
+        return _failed(command, str(error))
     except BrokenPipeError:  # the reader has seen enough, as `head` has; nothing is left to be flushed at the end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         a_file = isinstance(error, (FileExistsError, NotADirectoryError))
         reason = "expected a folder, it is a file" if a_file else error.strerror
-        return _failed(args.command, f"{error.filename}: {reason}" if error.filename else str(error))
+        return _failed(command, f"{error.filename}: {reason}" if error.filename else str(error))
     except ImportError as error:
         advice = remedy(error)
         if advice is None:
             raise
-        without = "; --model geometric does without" if args.command in ("complete", "evaluate") else ""
-        return _failed(args.command, advice + without)
+        choice = "[models]" in advice and command in ("complete", "evaluate")
+        return _failed(command, advice + "; --model geometric does without" * choice)
     except KeyboardInterrupt:
         return 130
 

@@ -38,4 +38,6 @@ def remedy(error: ImportError) -> str | None:
     if name in ROS or name.endswith("_msgs") or (error.name or "").startswith("amodal_ros.msg"):
         what = f"needs ROS 2 and the built package ({error})"
         return f"{what}: source your workspace, or make build and start it by ./env (docs/install.md)"
+    if name == "amodal_ros":
+        return f"{error}: the code has changed since it was installed; make build, or pip install, again"
     return None

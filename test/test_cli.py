@@ -152,6 +152,12 @@ def test_a_path_that_cannot_be_written_is_told_in_words(street, capsys):
     assert "amodal complete: lamp.png/out: expected a folder" in capsys.readouterr().err
 
 
+def test_code_that_was_pulled_and_not_built_says_so(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "amodal_ros.lab.view.report", None)
+    assert cli.main(["report", "run"]) == 1
+    assert "the code has changed since it was installed; make build" in capsys.readouterr().err
+
+
 def test_a_reader_that_has_seen_enough_is_no_error():
     done = subprocess.run(
         f"{sys.executable} -m amodal_ros.cli models list | true", shell=True, capture_output=True, text=True
