@@ -313,7 +313,8 @@ class _Grid:
 
     def rays(self, camera: PinholeCamera) -> np.ndarray:
         """(3, n) with z = 1."""
-        u, v = self.x + self.step * np.arange(self.columns), self.y + self.step * np.arange(self.rows)
+        u = np.arange(self.x, self.x + self.columns * self.step, self.step)
+        v = np.arange(self.y, self.y + self.rows * self.step, self.step)
         return camera.rays(u, v[:, None]).reshape(-1, 3).T
 
 
