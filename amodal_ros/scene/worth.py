@@ -113,18 +113,38 @@ def possible(scene: Scene, i: int, amodal: MaskRegion) -> MaskRegion:
     if not amodal.area:
         return amodal
     size, within = math.sqrt(amodal.area), reaches(scene, i)
-    box = wider(amodal.box, math.ceil(max(within.values()) * size))
-    near = distance_from(amodal, box) / size
+    box = _reached_box(scene, i, amodal, {place: math.ceil(reach * size) for place, reach in within.items()})
+    distance = distance_from(amodal, box)
     held = amodal.window(*box)
     for place, there in places(scene, i, box).items():
-        held |= there & (near <= within[place])
+        held |= there & (distance <= within[place] * size)
     return MaskRegion(*box[:2], held).trim()
+
+
+def _reached_box(scene: Scene, i: int, amodal: MaskRegion, pixels: dict[str, int]) -> tuple[int, int, int, int]:
+    """A box around all that `possible` can hold: a long reach behind a small hider is no reason for a large one."""
+    height, width = scene.shape
+    boxes = [amodal.box, _meet(wider(amodal.box, pixels["unlabelled"]), (0, 0, width, height))]
+    far = wider(amodal.box, pixels["labelled"])
+    boxes += [_meet(far, hider.box) for hider in (*scene.hiding(i), *scene.perhaps_hiding(i))]
+    beyond = wider(amodal.box, pixels["outside"])
+    if not scene.inside(beyond).all():
+        boxes.append(beyond)
+    corners = np.array([(x, y, x + w, y + h) for x, y, w, h in boxes if w > 0 and h > 0])
+    (left, top), (right, bottom) = corners[:, :2].min(0).tolist(), corners[:, 2:].max(0).tolist()
+    return left, top, right - left, bottom - top
+
+
+def _meet(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    """What two boxes (x, y, width, height) share; without width or height where they do not meet."""
+    x, y = max(a[0], b[0]), max(a[1], b[1])
+    return x, y, min(a[0] + a[2], b[0] + b[2]) - x, min(a[1] + a[3], b[1] + b[3]) - y
 
 
 def places(scene: Scene, i: int, box: tuple[int, int, int, int]) -> dict[str, np.ndarray]:
     """What can hide thing i within a box, by `PLACES`: bool (height, width) each; they do not overlap."""
     inside = scene.inside(box)
-    labelled = painted(scene.hiding(i), box) | painted(scene.perhaps_hiding(i), box)
+    labelled = painted([*scene.hiding(i), *scene.perhaps_hiding(i)], box)
     return {
         "labelled": labelled & inside,
         "outside": ~inside,
