@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import platform
 import time
 from collections.abc import Iterator, Sequence
@@ -197,6 +196,7 @@ class CutPair:
         estimated: both answers say how far it goes on outside the frame; else truncation is NaN.
         steadiness: IoU with the moved previous mask; with what lies outside the frame where `estimated`.
         iou: with the truth, in the same way.
+        switched: one says how far it goes on outside, and the other does not.
         turned: the source of the answer changed.
         jumped: the answers are further apart than they admit: 1 - IoU obeys the triangle inequality, so two that are
             as good as they say differ by no more than the sum of what they may lack.
@@ -205,6 +205,7 @@ class CutPair:
     estimated: bool
     steadiness: float
     iou: float
+    switched: bool
     turned: bool
     jumped: bool
 
@@ -224,7 +225,8 @@ def cut_by_frame(truth: Sequence[StreetFrame], answers: dict[str, Run]) -> Itera
             steady = moved.iou(shown)
             admitted = (1.0 - then.expected_iou) + (1.0 - now.expected_iou)
             jumped = 1.0 - steady > admitted
-            row[name] = CutPair(estimated, steady, shown.iou(true), then.source is not now.source, jumped)
+            switched = then.estimates_outside is not now.estimates_outside
+            row[name] = CutPair(estimated, steady, shown.iou(true), switched, then.source is not now.source, jumped)
         yield row
 
 
@@ -238,9 +240,10 @@ def cut_summary(rows: list[dict[str, CutPair]]) -> dict[str, dict[str, float]]:
         found[name] = {
             "pairs": len(pairs),
             **{what: float(np.mean([getattr(p, what) for p in pairs])) for what in ("estimated", "steadiness", "iou")},
+            "switched": float(np.mean([p.switched for p in pairs])),
             "jumped": float(np.mean([p.jumped for p in pairs])),
             "source changed": len(turned),
-            "jumped where it changed": float(np.mean([p.jumped for p in turned])) if turned else math.nan,
+            "jumped where it changed": float(np.mean([p.jumped for p in turned])) if turned else 0.0,
         }
         found[name] = {what: round(value, 4) for what, value in found[name].items()}
     return found
