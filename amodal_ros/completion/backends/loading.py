@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -94,7 +95,10 @@ def compile_cached(model: torch.nn.Module) -> None:
     """``torch.compile`` a model, keeping what the compiler makes where a restart of the machine does not lose it:
     ``~/.cache/amodal_ros/compiled``, unless TORCHINDUCTOR_CACHE_DIR says otherwise."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "amodal_ros" / "compiled"))
+    said = os.environ.get("TORCHINDUCTOR_CACHE_DIR", "")
+    # PyTorch writes its own default there as soon as some part of it asks, and that is emptied with every boot.
+    if not said or said.startswith(os.path.join(tempfile.gettempdir(), "torchinductor_")):
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache / "amodal_ros" / "compiled")
     model.compile()
 
 
