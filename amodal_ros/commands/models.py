@@ -46,15 +46,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
-    print(f"{'name':<11} {'on this machine':<18} {'size':>8}  licence")
+    print(f"{'name':<15} {'on this machine':<18} {'size':>8}  licence")
     for profile in map(load_profile, shipped_names()):
         present, size = _presence(profile)
-        print(f"{profile.name:<11} {present:<18} {size:>8}  {profile.licence}")
+        print(f"{profile.name:<15} {present:<18} {size:>8}  {profile.licence}")
         for name, place in profile.places.items():
             if is_hub_id(place):
-                print(f"{'':<11} {name}: {place}")
+                print(f"{'':<15} {name}: {place}")
         if profile.notes:
-            print(f"{'':<11} {profile.notes}")
+            print(f"{'':<15} {profile.notes}")
     return 0
 
 
