@@ -52,7 +52,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("completion/points.py", "feasible | outside | near", "feasible | near"),
         ("completion/judge.py", "scores * np.clip(predicted, 0.05, 1.0)", "scores"),
         ("completion/judge.py", 'predicted if judgement.choice == "predicted" else', "predicted if False else"),
-        ("completion/crop.py", "out if out.any() else share > 0", "out"),
+        ("completion/crop.py", "out if out.any() else self._resize(window.astype(np.float32)) > 0", "out"),
         ("settings/method.py", '"guidance": GUIDANCE.get(family, 0.75)', '"guidance": 0.75'),
         ("settings/method.py", '        "samples": 1,\n        "points"', '        "points"'),
         ("settings/method.py", "self.area not in reading.areas", "False"),
@@ -61,8 +61,8 @@ FAULTS: dict[str, list[Fault]] = {
     "test_judge.py": [
         ("completion/judge.py", "(guess & mask) | (guess & scene.feasible(i, guess.box))", "guess"),
         ("completion/judge.py", "if judgement.keep_visible else shape.trim()", ""),
-        ("completion/judge.py", 'if judgement.answer == "best":', "if True:"),
-        ("completion/judge.py", "max(cells, key=", "min(cells, key="),
+        ("completion/judge.py", 'cells if judgement.answer == "best" else', "cells if True else"),
+        ("completion/judge.py", "max(eligible, key=", "min(eligible, key="),
         ("scene/order.py", "evidence[i, j] -= ENTRY_WEIGHT * share", "evidence[i, j] += ENTRY_WEIGHT * share"),
     ],
     "test_backends_segmenters.py": [
@@ -96,7 +96,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("scene/depth.py", "there > expected + margin", "there > expected - margin"),
         ("scene/depth.py", "before &= there > (1 + GROUND) * floor", "pass"),
         ("scene/depth.py", "w = inverse[y, x]\n    known", "w = np.nan_to_num(inverse[y, x])\n    known"),
-        ("scene/hull.py", "np.ceil(left - 1e-6)", "np.floor(left - 1e-6)"),
+        ("scene/hull.py", "np.ceil(np.minimum", "np.floor(np.minimum"),
     ],
     "test_node_pairing.py": [
         ("stream/pairing.py", "self._paired - self._slop)", "self._paired)"),
