@@ -33,7 +33,7 @@ def main() -> None:
         folder = args.out / name.replace(" ", "_")
         source = ("--bag", drive) if runs else ("--seconds", args.seconds, "--objects", args.objects)
         if not (folder / "summary.json").exists():
-            command = [sys.executable, "-m", "amodal_ros.lab.bags.demo", "--out", folder, "--model", args.model]
+            command = [sys.executable, "-m", "amodal_ros.cli", "demo", "--out", folder, "--model", args.model]
             subprocess.run([*map(str, (*command, *source, *options))], check=True)
         runs[name] = _figures(folder, drive)
         print(f"{name:12} {json.dumps(runs[name]['latency_ms'])}", flush=True)

@@ -205,6 +205,24 @@ def save_t5(folder: Path, part: str, width: int) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), "tokenizer_class": "T5TokenizerFast"}))
 
 
+#: What the tiny models of SAM 2 and of its kin share.
+_PROMPT_AND_MASK = dict(
+    prompt_encoder_config=dict(hidden_size=16, image_size=RESOLUTION, patch_size=16, mask_input_channels=4),
+    mask_decoder_config=dict(hidden_size=16, mlp_dim=16, num_attention_heads=2, iou_head_hidden_dim=8),
+)
+_MEMORY = dict(
+    memory_attention_hidden_size=16,
+    memory_attention_num_layers=1,
+    memory_attention_rope_feat_sizes=[2, 2],
+    memory_encoder_hidden_size=16,
+    memory_encoder_output_channels=4,
+    mask_downsampler_embed_dim=16,
+    memory_fuser_embed_dim=16,
+    memory_fuser_intermediate_dim=16,
+    image_size=RESOLUTION,
+)
+
+
 def save_sam2(folder: Path, video: bool = False, seed: int = 0) -> Path:
     """A `Sam2Model` at 32 px; `video`: as the published checkpoints are, the video model that contains it."""
     torch.manual_seed(seed)
@@ -226,23 +244,14 @@ def save_sam2(folder: Path, video: bool = False, seed: int = 0) -> Path:
             backbone_feature_sizes=sizes,
             fpn_hidden_size=16,
         ),
-        prompt_encoder_config=dict(hidden_size=16, image_size=RESOLUTION, patch_size=16, mask_input_channels=4),
-        mask_decoder_config=dict(hidden_size=16, mlp_dim=16, num_attention_heads=2, iou_head_hidden_dim=8),
+        **_PROMPT_AND_MASK,
     )
     if not video:
         save_lively(Sam2Model(Sam2Config(**parts)), folder)
         return folder
     memory = dict(
-        memory_attention_hidden_size=16,
-        memory_attention_num_layers=1,
+        **_MEMORY,
         memory_attention_feed_forward_hidden_size=16,
-        memory_attention_rope_feat_sizes=[2, 2],
-        memory_encoder_hidden_size=16,
-        memory_encoder_output_channels=4,
-        mask_downsampler_embed_dim=16,
-        memory_fuser_embed_dim=16,
-        memory_fuser_intermediate_dim=16,
-        image_size=RESOLUTION,
     )
     save_lively(Sam2VideoModel(Sam2VideoConfig(**parts, **memory)), folder)
     return folder
@@ -263,26 +272,17 @@ def save_edgetam(folder: Path, video: bool = False, seed: int = 0) -> Path:
             backbone_feature_sizes=[[RESOLUTION // s] * 2 for s in (4, 8, 16)],
             fpn_hidden_size=16,
         ),
-        prompt_encoder_config=dict(hidden_size=16, image_size=RESOLUTION, patch_size=16, mask_input_channels=4),
-        mask_decoder_config=dict(hidden_size=16, mlp_dim=16, num_attention_heads=2, iou_head_hidden_dim=8),
+        **_PROMPT_AND_MASK,
     )
     if not video:
         save_lively(EdgeTamModel(EdgeTamConfig(**parts)), folder)
         return folder
     memory = dict(
-        memory_attention_hidden_size=16,
-        memory_attention_num_layers=1,
+        **_MEMORY,
         memory_attention_mlp_hidden_size=16,
-        memory_attention_rope_feat_sizes=[2, 2],
-        memory_encoder_hidden_size=16,
-        memory_encoder_output_channels=4,
-        mask_downsampler_embed_dim=16,
-        memory_fuser_embed_dim=16,
-        memory_fuser_intermediate_dim=16,
         perceiver_resampler_hidden_size=4,
         perceiver_resampler_attention_head_dim=4,
         perceiver_resampler_mlp_intermediate_size=8,
-        image_size=RESOLUTION,
     )
     save_lively(EdgeTamVideoModel(EdgeTamVideoConfig(**parts, **memory)), folder)
     return folder

@@ -33,7 +33,7 @@ KEYS = {
 
 
 def demo(*options: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "amodal_ros.lab.bags.demo", "--model", "geometric", *map(str, options)]
+    command = [sys.executable, "-m", "amodal_ros.cli", "demo", "--model", "geometric", *map(str, options)]
     return subprocess.run(command, capture_output=True, text=True, timeout=240)
 
 

@@ -87,7 +87,7 @@ def running(camera: CameraInfo | None = None, **parameters: object) -> Iterator[
                             and all(s.get_publisher_count() for s in node.subscriptions if s.topic_name not in MAYBE)
                             and node.count_publishers("/amodal_obstacles/obstacles")
                             and peer.count_publishers("/amodal_obstacles/obstacles")
-                            and node._camera_count.received
+                            and node.intake.counts()["camera_info"].received
                         ),
                         "the node and its peer know each other",
                     )
@@ -270,7 +270,7 @@ def test_a_camera_that_cannot_be_used_drops_arrays_until_a_better_one_comes(came
         status = peer.wait_status("obstacles", lambda s: s.get(f"dropped.{reason}") == "2")
         assert status["answered"] == "0" and not peer.clouds  # an empty cloud would say that nothing is there
         peer.camera.publish(camera_info(frame))
-        peer.wait(lambda: peer.under_test._camera_count.received == 2, "the better camera")
+        peer.wait(lambda: peer.under_test.intake.counts()["camera_info"].received == 2, "the better camera")
         assert len(peer.ask(3 * SECOND))
     assert capfd.readouterr().err.count(line) == 1
 
@@ -358,6 +358,12 @@ def test_a_calibration_that_came_once_is_not_missed():
     with running() as (_, peer):
         said = peer.wait_status("inputs", lambda s: "no instances" in s["message"])
         assert "camera_info" not in said["message"]
+
+
+def test_calibrations_that_were_lost_on_their_way_are_counted():
+    with running() as (node, peer):
+        node._inputs["camera_info"]._lose(3)  # as the middleware's event does
+        assert int(peer.wait_status("inputs", lambda s: "camera_info.lost" in s)["camera_info.lost"]) == 3
 
 
 # --- TF: tf2_ros comes with ROS packages only, so its interface is stood in for -----------------------------------

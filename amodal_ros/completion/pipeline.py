@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import gc
 import logging
 import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +22,16 @@ from amodal_ros.completion.crop import ObjectCrop
 from amodal_ros.completion.device import choose_device, choose_dtype, describe, is_out_of_memory
 from amodal_ros.completion.hidden import View
 from amodal_ros.completion.inputs import check_things, scene_of
-from amodal_ros.completion.judge import admissible, agreement_of, best_candidate, entries, judged
 from amodal_ros.completion.points import draw_points
 from amodal_ros.completion.sampler import inpaint, renewals
 from amodal_ros.completion.segmenters import Segmenter, load_segmenter
+from amodal_ros.completion.tasks import Call, Steps, Task, choose_candidate, completion_of, failure_of, told_by
 from amodal_ros.completion.trace import Trace
 from amodal_ros.errors import Interrupted, ModelError
 from amodal_ros.models import find_model
 from amodal_ros.models.layout import family_of
 from amodal_ros.models.profiles import is_hub_id
-from amodal_ros.scene import Completion, Mask, MaskRegion, Scene, Source
+from amodal_ros.scene import Completion, Mask, Scene
 from amodal_ros.settings.method import AroundObject, Settings, preset
 from amodal_ros.settings.readings import Real
 from amodal_ros.settings.switches import SWITCH_NAMES
@@ -176,7 +173,7 @@ class AmodalPipeline:
             scene = scene_of(scene, visible, context, settings.occluders, on_error)
         elif changes.keys() & {"occluders", "preset"}:
             scene = scene.replace(occluders=settings.occluders)
-        call = _Call(scene, settings, seed, trace, renewals(self.backend, settings))
+        call = Call(scene, settings, seed, trace, renewals(self.backend, settings))
         which = range(len(scene.things)) if which is None else which
         results: dict[int, Completion] = {}
 
@@ -184,18 +181,18 @@ class AmodalPipeline:
             if on_error == "raise":
                 raise error
             log.warning("%s: the completion of object %d failed: %s", self.name, i, first_line(error))
-            results[i] = _failed(call.scene, i, error)
+            results[i] = failure_of(call.scene, i, error)
 
         def conclude() -> None:
             whole = {i: samples for i, samples in painted.items() if len(samples) == settings.sampling.samples}
-            told = _ordered(scene, whole)
+            told = told_by(scene, whole)
             for i, samples in whole.items():
                 try:
-                    results[i] = _conclude(told, samples, call)
+                    results[i] = completion_of(told, samples, call)
                 except Exception as error:
                     fail(i, error)
 
-        tasks: list[_Task] = []
+        tasks: list[Task] = []
         chosen = check_things(scene, which, on_error)
         if not all(map(scene.unoccluded, chosen)):
             scene.image  # noqa: B018 - read here: an image that cannot be read is no object's failure
@@ -208,8 +205,8 @@ class AmodalPipeline:
             except Exception as error:
                 fail(i, error)
 
-        steps = _Steps(settings, should_stop, progress)
-        painted: dict[int, list[_Task]] = {}
+        steps = Steps(settings, should_stop, progress)
+        painted: dict[int, list[Task]] = {}
         alone = 0  # so many tasks are done one by one, since they failed together
         while tasks:
             size = 1 if alone else min(settings.sampling.max_batch, self.batch_limit or settings.sampling.max_batch)
@@ -287,7 +284,7 @@ class AmodalPipeline:
 
     # --- section 4, stage by stage --------------------------------------------------------------------------
 
-    def _task(self, call: _Call, i: int, sample: int) -> _Task:
+    def _task(self, call: Call, i: int, sample: int) -> Task:
         """Sections 4.2 and 4.3 for one object: its crop, condition image, area, noise and points."""
         scene, settings = call.scene, call.settings
         rng = np.random.default_rng([call.seed, sample])
@@ -313,13 +310,13 @@ class AmodalPipeline:
         further = np.random.default_rng([call.seed, sample, 1])  # of its own, so that all other draws stay
         fresh = further.standard_normal((call.renewals, *self.backend.latent_shape), dtype=np.float32)
         points, labels = draw_points(visible, feasible, outside, settings.points, rng)
-        task = _Task(i, sample, crop, view, x, area, latent_noise, fresh, points, labels)
+        task = Task(i, sample, crop, view, x, area, latent_noise, fresh, points, labels)
         if call.trace:
             task.trace = Trace(crop, pixels, visible, to_uint8(x), area, feasible, points=points, labels=labels)
         return task
 
     @torch.inference_mode()
-    def _paint(self, batch: list[_Task], settings: Settings, steps: _Steps) -> torch.Tensor:
+    def _paint(self, batch: list[Task], settings: Settings, steps: Steps) -> torch.Tensor:
         """Section 4.1 for a batch: images (batch, 3, r, r) in [-1, 1]."""
         backend = self.backend
         image = _to_device([t.condition.transpose(2, 0, 1) for t in batch], backend)
@@ -337,7 +334,7 @@ class AmodalPipeline:
         return images
 
     @torch.inference_mode()
-    def _segment(self, batch: list[_Task], images: torch.Tensor, call: _Call) -> None:
+    def _segment(self, batch: list[Task], images: torch.Tensor, call: Call) -> None:
         """Points prompt the segmenter on what was painted; the best candidate becomes the task's guess."""
         # Objects without known background have no points off the object; prompts of one length share a pass.
         for length in sorted({len(t.points) for t in batch}):
@@ -349,7 +346,7 @@ class AmodalPipeline:
             logits, predicted = self.segmenter.segment(images[rows], points, labels)
             for k, task_logits, task_predicted in zip(rows, logits.cpu().numpy(), predicted.cpu().numpy()):
                 if np.isfinite(task_logits).all() and np.isfinite(task_predicted).all():
-                    _choose(batch[k], task_logits, task_predicted, call)
+                    choose_candidate(batch[k], task_logits, task_predicted, call)
                 else:
                     batch[k].error = self._not_finite("segmenter")
 
@@ -358,7 +355,7 @@ class AmodalPipeline:
             f"{self.name}: the {part} returned NaN or infinity at {self.backend.dtype}; try another dtype"
         )
 
-    def _trace_steps(self, batch: list[_Task], guesses: list[tuple[int, torch.Tensor]], images: torch.Tensor) -> None:
+    def _trace_steps(self, batch: list[Task], guesses: list[tuple[int, torch.Tensor]], images: torch.Tensor) -> None:
         traces = [task.trace for task in batch if task.trace is not None]
         shown = sorted({round(p) for p in np.linspace(0, len(guesses) - 1, TRACED_STEPS)})
         for step, clean in (guesses[k] for k in shown):
@@ -366,113 +363,6 @@ class AmodalPipeline:
                 trace.steps.append((step, _picture(picture)))
         for trace, picture in zip(traces, images):
             trace.painted = _picture(picture)
-
-
-@dataclass(frozen=True)
-class _Call:
-    """What all objects of one call share."""
-
-    scene: Scene
-    settings: Settings
-    seed: int
-    trace: bool
-    renewals: int
-
-
-@dataclass
-class _Task:
-    """One sample of one object on its way through the method; arrays in crop pixels."""
-
-    index: int
-    sample: int
-    crop: ObjectCrop
-    view: View
-    condition: np.ndarray
-    area: np.ndarray
-    noise: np.ndarray
-    fresh: np.ndarray
-    points: np.ndarray
-    labels: np.ndarray
-    trace: Trace | None = None
-    logits: np.ndarray = field(init=False)  # `_choose` sets these two
-    guess: MaskRegion = field(init=False)
-    error: Exception | None = None
-
-
-class _Steps:
-    """Counts denoising steps over all batches of a call and asks the caller between them."""
-
-    def __init__(
-        self, settings: Settings, should_stop: Callable[[], bool], progress: Callable[[int, int], None] | None
-    ) -> None:
-        self._should_stop, self._progress = should_stop, progress
-        steps = settings.sampling.steps
-        self._per_batch = steps - settings.reading.first_step(steps)
-        self._done = self._total = 0
-
-    def plan(self, batches: int) -> None:
-        """So many batches are left; a batch that ran out of memory has to be done again."""
-        self._total = self._done + batches * self._per_batch
-
-    def between(self) -> bool:
-        if self._progress is not None:
-            self._progress(self._done, self._total)
-        self._done += 1
-        return self._should_stop()
-
-
-def _choose(task: _Task, logits: np.ndarray, predicted: np.ndarray, call: _Call) -> None:
-    """The candidate that counts, and its agreement with the known pixels (score = IoU(mask * K, V))."""
-    regions = [task.crop.region(candidate) for candidate in logits]
-    best, scores = best_candidate(regions, predicted, call.scene, task.index, call.settings.judgement)
-    task.guess, task.logits = regions[best], logits[best]
-    if task.trace is not None:
-        trace = task.trace
-        trace.candidates, trace.predicted, trace.scores, trace.chosen = logits > 0, predicted, scores, best
-
-
-def _ordered(scene: Scene, painted: dict[int, list[_Task]]) -> Scene:
-    """The scene, told what the completions of its objects say about who is in front."""
-    guesses = {i: tasks[0].guess for i, tasks in painted.items() if all(t.error is None for t in tasks)}
-    return scene.with_entries(entries(scene, guesses))
-
-
-def _conclude(scene: Scene, tasks: list[_Task], call: _Call) -> Completion:
-    """One object's answer from its samples: the best that is known of it.
-
-    Raises:
-        Exception: what a sample failed with.
-    """
-    for task in tasks:
-        if task.error is not None:
-            raise task.error
-    i, judgement, trace = tasks[0].index, call.settings.judgement, tasks[0].trace
-    logits = np.mean([t.logits for t in tasks], axis=0)
-    view = tasks[0].view if scene is call.scene else None  # what is known is another where the order was told more
-    verdict = judged(scene, i, tasks[0].crop, logits, judgement, view)
-    if trace is not None:
-        trace.amodal, trace.verdict = tasks[0].crop.mask(verdict.amodal), verdict
-    return Completion(
-        scene.masks[i],
-        verdict.amodal,
-        scene.shape,
-        Source.INFERRED,
-        verdict.expected_iou,
-        around=partial(scene.possible, i),
-        hull_iou=verdict.hull_iou,
-        agreement=agreement_of([admissible(t.guess, scene, i, judgement) for t in tasks]),
-        occluders=scene.in_front_of(i),
-        estimates_outside=verdict.kind in ("completion", "likely") or not scene.masks[i].touches_edge(*scene.shape),
-        enters={j: tasks[0].guess.overlap(scene.masks[j]) for j in call.scene.in_front_of(i)},
-        trace=trace,
-    )
-
-
-def _failed(scene: Scene, i: int, error: Exception) -> Completion:
-    """The answer for an object that could not be completed."""
-    geometric = scene.geometric(i)
-    reason = f"{type(error).__name__}: {first_line(error)}"
-    return dataclasses.replace(geometric, amodal=scene.masks[i], source=Source.VISIBLE_ONLY, error=reason)
 
 
 def _to_device(arrays: list[np.ndarray], backend: Backend) -> torch.Tensor:

@@ -40,12 +40,12 @@ class PinholeCamera:
     def __post_init__(self) -> None:
         if not (self.fx > 0 and self.fy > 0 and np.isfinite([self.fx, self.fy, self.cx, self.cy]).all()):
             raise ValueError(
-                "camera: expected positive focal lengths and a finite principal point, "
+                "expected positive focal lengths and a finite principal point, "
                 f"got fx {self.fx}, fy {self.fy}, cx {self.cx}, cy {self.cy}"
             )
         if self.distortion and len(self.distortion) not in LENSES.get(self.lens, ()):
             raise ValueError(
-                f"camera: expected a lens of {', '.join(LENSES)} with its coefficients, got {self.lens!r} with "
+                f"expected a lens of {', '.join(LENSES)} with its coefficients, got {self.lens!r} with "
                 f"{len(self.distortion)}"
             )
 
@@ -63,7 +63,7 @@ class PinholeCamera:
         """
         k, p = np.asarray(info.k, float).reshape(3, 3), np.asarray(info.p, float).reshape(3, 4)
         if k[0, 0] == 0 and p[0, 0] == 0:
-            raise ValueError("camera_info: K is all zeros, which means that the camera is not calibrated")
+            raise ValueError("K is all zeros, which means that the camera is not calibrated")
         of_raw = p[0, 0] == 0 or (not rectified and k[0, 0] != 0)
         matrix = k if of_raw else p
         bent = of_raw and bool(np.any(info.d))
@@ -90,9 +90,7 @@ class PinholeCamera:
             return self
         sx, sy = width / self.width, height / self.height
         if abs(self.height * sx - height) > 1 and abs(self.width * sy - width) > 1:
-            raise ValueError(
-                f"camera_info: it is for images of {self.width}x{self.height} and the masks are of {width}x{height}"
-            )
+            raise ValueError(f"it is for images of {self.width}x{self.height} and the masks are of {width}x{height}")
         # Pixel centres: the image's corner is at -0.5, and that is what stays where it is.
         return PinholeCamera(
             self.fx * sx, self.fy * sy, (self.cx + 0.5) * sx - 0.5, (self.cy + 0.5) * sy - 0.5, width, height,

@@ -132,7 +132,7 @@ class Surveyor(Server):
         try:
             return PinholeCamera.from_info(info, rectified).resized(array.image_width, array.image_height)
         except ValueError as error:
-            raise BadInput("bad_camera_info", f"{self._camera_topic}: {str(error).partition(': ')[2]}") from None
+            raise BadInput("bad_camera_info", f"{self._camera_topic}: {error}") from None
 
     def _depth(self, array: Any, message: Any, parameters: ObstacleParameters) -> np.ndarray | None:
         """The depth image, or None where it cannot be used and the ground will do."""

@@ -271,7 +271,7 @@ def promised() -> Seen:
             codes.append(done.returncode)
             said += done.stderr
         done = run_cli(
-            sys.executable, "-m", "amodal_ros.lab.bags.demo", "--bag", str(empty), "--out", str(Path(folder) / "demo")
+            sys.executable, "-m", "amodal_ros.cli", "demo", "--bag", str(empty), "--out", str(Path(folder) / "demo")
         )
         codes.append(done.returncode)
         said += done.stderr

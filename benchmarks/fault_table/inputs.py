@@ -250,7 +250,7 @@ def label_encodings() -> Seen:
 def best_effort_bag() -> Seen:
     with tempfile.TemporaryDirectory() as folder:
         bag, out = best_effort(drive(Path(folder) / "bag", seconds=4)), Path(folder) / "demo"
-        command = ("-m", "amodal_ros.lab.bags.demo", "--bag", str(bag), "--out", str(out), "--model", "geometric")
+        command = ("-m", "amodal_ros.cli", "demo", "--bag", str(bag), "--out", str(out), "--model", "geometric")
         done = run_cli(sys.executable, *command)
         summary = json.loads((out / "summary.json").read_text()) if (out / "summary.json").exists() else {"frames": {}}
     counted = summary["frames"]

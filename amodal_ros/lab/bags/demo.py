@@ -15,7 +15,6 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from amodal_ros.commands.parser import Parser
 from amodal_ros.lab.bags.make import LABELS_TOPIC, write_frames
 from amodal_ros.lab.bags.pictures import write_overlays, write_video
 from amodal_ros.lab.bags.sources import streets_frames
@@ -56,18 +55,6 @@ def run(args: argparse.Namespace) -> int:
     for said in _complaints(args.out / "node.log") if found else ():
         print(f"  the node said: {said}", file=sys.stderr)
     return 1 if found else 0
-
-
-def main(argv: list[str] | None = None) -> int:
-    """``python -m amodal_ros.lab.bags.demo``: the same as ``amodal demo``."""
-    parser = Parser(prog="amodal demo", description=__doc__.splitlines()[0])
-    parser.add_examples(*EXAMPLES)
-    add_arguments(parser)
-    try:
-        return run(parser.parse_args(argv))
-    except (ValueError, OSError) as error:
-        print(f"amodal demo: {error}", file=sys.stderr)
-        return 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -146,7 +133,3 @@ def _make_drive(args: argparse.Namespace) -> Path:
     frames = streets_frames(args.seconds, args.objects, RATE, seed=args.seed)
     write_frames(tqdm(frames, total=count, unit=" frames"), args.out / DRIVE, RATE)
     return args.out / DRIVE
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import torch
 from torch.profiler import ProfilerActivity
 
 from amodal_ros.completion.device import peak_bytes, reset_peak
-from amodal_ros.lab.bench.work import Meter, Network, counted, matrix_peak, text_encoders
+from amodal_ros.lab.bench.work import Meter, Network, counted, matrix_peak, parameters, seconds, text_encoders
 
 #: Side of the made-up frame and of its objects in pixels; crops bring both to the model's resolution.
 FRAME, OBJECT = 256, 64
@@ -28,7 +27,7 @@ def about(pipeline: Any, folder: Path) -> dict[str, Any]:
     """
     backend, settings = pipeline.backend, pipeline.settings
     sampling, autoencoder = settings.sampling, backend.autoencoder
-    decoder = {} if autoencoder.decoder is autoencoder.vae else {"decoder": _parameters(autoencoder.decoder)}
+    decoder = {} if autoencoder.decoder is autoencoder.vae else {"decoder": parameters(autoencoder.decoder)}
     return {
         "machine": _machine(backend.device),
         "device": str(backend.device),
@@ -39,10 +38,10 @@ def about(pipeline: Any, folder: Path) -> dict[str, Any]:
         "samples": sampling.samples,
         "evaluations_per_step": 2 if _doubled(pipeline) else 1,
         "parameters": {
-            "denoiser": _parameters(backend.denoiser),
-            "vae": _parameters(autoencoder.vae),
+            "denoiser": parameters(backend.denoiser),
+            "vae": parameters(autoencoder.vae),
             **decoder,
-            "segmenter": _parameters(pipeline.segmenter.model),
+            "segmenter": parameters(pipeline.segmenter.model),
         },
         "text_encoders": text_encoders(folder),
     }
@@ -141,23 +140,13 @@ def profile(pipeline: Any, objects: int) -> str:
 def _measured(call: Callable[[], Any], repeat: int, device: torch.device) -> dict[str, Any]:
     """The fastest of some calls after one that does not count, and the most memory that any took."""
     reset_peak(device)
-    seconds = []
-    for _ in range(repeat + 1):
-        started = time.perf_counter()
-        call()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds.append(time.perf_counter() - started)
-    return {"seconds": min(seconds[1:]), "peak_bytes": peak_bytes(device)}
+    call()
+    return {"seconds": min(seconds(call, device) for _ in range(repeat)), "peak_bytes": peak_bytes(device)}
 
 
 def _doubled(pipeline: Any) -> bool:
     """Whether Eq. 11 asks for two evaluations per step."""
     return pipeline.backend.has_mask_input and pipeline.settings.sampling.guidance > 0
-
-
-def _parameters(module: torch.nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
 
 
 def _name(dtype: torch.dtype) -> str:

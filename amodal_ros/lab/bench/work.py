@@ -3,7 +3,6 @@ the floor that follows: the seconds below which no better schedule, compiler or 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -18,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop
 from amodal_ros.completion import AmodalPipeline
 from amodal_ros.completion.backends.prompt import PROMPT_FILE
 from amodal_ros.completion.sampler import inpaint, renewals
+from amodal_ros.models.layout import read_json
 
 #: Attention on a CPU, which the counter of PyTorch does not know.
 _ATTENTION = {
@@ -155,14 +155,24 @@ def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
 
 def _quickest(call: Callable[[], Any], device: torch.device) -> float:
     """Seconds of the quickest of several calls, for `PROBE` seconds and three calls at least."""
-    seconds: list[float] = []
-    while len(seconds) < 3 or sum(seconds) < PROBE:
-        started = time.perf_counter()
-        call()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds.append(time.perf_counter() - started)
-    return min(seconds)
+    taken: list[float] = []
+    while len(taken) < 3 or sum(taken) < PROBE:
+        taken.append(seconds(call, device))
+    return min(taken)
+
+
+def seconds(call: Callable[[], Any], device: torch.device) -> float:
+    """How long a call takes, with what it has a GPU do."""
+    started = time.perf_counter()
+    call()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - started
+
+
+def parameters(module: torch.nn.Module) -> int:
+    """The number of a network's weights."""
+    return sum(p.numel() for p in module.parameters())
 
 
 @torch.inference_mode()
@@ -172,12 +182,12 @@ def text_encoders(folder: Path) -> dict[str, Any] | None:
     from transformers import CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel
 
     classes = {cls.__name__: cls for cls in (CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel)}
-    found = [path for path in sorted(folder.glob("text_encoder*/config.json"))]
+    found = sorted(folder.glob("text_encoder*/config.json"))
     if (folder / PROMPT_FILE).is_file() or not found:
         return None
     total = {"flops": 0, "parameters": 0}
     for path in found:
-        config = json.loads(path.read_text())
+        config = read_json(path)
         cls = classes[config["architectures"][0]]
         with torch.device("meta"):
             model = cls(cls.config_class(**config)).eval()
@@ -185,5 +195,5 @@ def text_encoders(folder: Path) -> dict[str, Any] | None:
             with FlopCounterMode(display=False) as counter:
                 model(tokens)
         total["flops"] += counter.get_total_flops()
-        total["parameters"] += sum(p.numel() for p in model.parameters())
+        total["parameters"] += parameters(model)
     return total

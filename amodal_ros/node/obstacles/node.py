@@ -24,8 +24,8 @@ from amodal_ros.stream.obstacle_parameters import ObstacleParameters
 from amodal_ros.stream.obstacles import Surveyor
 from amodal_ros.stream.placing import SPACING, UNWANTED, Obstacles
 
-TOPICS = ("instances", "depth")
 CAMERA = "camera_info"
+TOPICS = ("instances", "depth", CAMERA)
 
 
 class ObstacleNode(BaseNode[ObstacleParameters]):
@@ -43,8 +43,7 @@ class ObstacleNode(BaseNode[ObstacleParameters]):
     def __init__(self, **options: Any) -> None:
         self._transforms: Transforms | None = None
         self._vision: Any = None  # the module vision_msgs.msg, where it is installed
-        self._camera_count, self._listening_since = Count(), time.monotonic()
-        self._camera_before = 0
+        self._listening_since = time.monotonic()
         self._missed_before: Counter[str] = Counter()
         super().__init__("amodal_obstacles", ObstacleParameters, TOPICS, **options)
 
@@ -77,7 +76,7 @@ class ObstacleNode(BaseNode[ObstacleParameters]):
     def listen(self) -> str:
         """Subscribe to the inputs and answer."""
         chosen = self._chosen
-        topics = TOPICS if chosen.use_depth else TOPICS[:1]
+        topics = TOPICS[:2] if chosen.use_depth else TOPICS[:1]
         self.intake.open(
             topics,
             slop=round(chosen.pair_slop * 1e9),
@@ -96,8 +95,7 @@ class ObstacleNode(BaseNode[ObstacleParameters]):
         )
 
         def take(info: CameraInfo) -> None:
-            self._camera_count.received += 1
-            self._camera_count.used += 1
+            self.intake.heed(CAMERA)
             worker.camera_info = info
 
         self._listening_since = time.monotonic()
@@ -142,12 +140,8 @@ class ObstacleNode(BaseNode[ObstacleParameters]):
     ) -> tuple[list[DiagnosticStatus], Mapping[str, str]]:
         """Two statuses: inputs and obstacles."""
         common = self.traffic(counts, since, before)
-        received, self._camera_before = self._camera_before, self._camera_count.received
         if self._worker is not None and self._worker.camera_info is None:  # once is enough
             common["silence"][CAMERA] = time.monotonic() - self._listening_since
-        common["counts"] = {**counts, CAMERA: Count(self._camera_count.received, self._camera_count.used)}
-        common["before"] = {**before, CAMERA: Count(received, received)}
-        common["topics"][CAMERA] = self.resolve_topic_name(CAMERA)
         traffic = Traffic(**common)
         complaints, name = traffic_complaints(traffic), self.get_fully_qualified_name()
         figures, trouble = self._missed(self._worker)
