@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from amodal_ros.lab.datasets.streets import TEST_SEEDS, StreetFrame, sequence
+from amodal_ros.lab.datasets.streets import TEST_SEEDS, StreetFrame, StreetObject, sequence
 from amodal_ros.lab.evaluation.metrics import Record, overlap, summarise
 from amodal_ros.live.motion import Similarity
 from amodal_ros.live.plain import PlainAnswerer
@@ -158,29 +158,96 @@ def true_motion(before: MaskRegion, now: MaskRegion) -> Similarity:
     return Similarity(scale, *(centre(now) - scale * centre(before)).tolist())
 
 
-def steadiness(truth: Sequence[StreetFrame], answers: dict[str, Run]) -> Iterator[dict[str, tuple[float, float]]]:
-    """Per hidden object and pair of frames: method -> (IoU with its moved previous mask, IoU with the truth)."""
+def pairs_of(
+    truth: Sequence[StreetFrame], answers: dict[str, Run]
+) -> Iterator[tuple[int, StreetObject, StreetObject, Similarity]]:
+    """Every answered object of two frames in turn: (second frame, object before, object now, its true motion)."""
     for k in range(1, len(truth)):
         previous = {o.id: o for o in truth[k - 1].objects}
         for thing in truth[k].objects:
             old = previous.get(thing.id)
             if old is None or min(old.visible.area, thing.visible.area) < MIN_VISIBLE or not thing.labelled:
                 continue
-            if any(thing.id not in answers[AFRESH].answers[n] for n in (k - 1, k)):
-                continue
-            if thing.occlusion <= 0.1 or thing.occlusion > 0.8:
-                continue
-            shape = truth[k].shape
-            motion = true_motion(old.amodal, thing.amodal)
+            if all(thing.id in answers[AFRESH].answers[n] for n in (k - 1, k)):
+                yield k, old, thing, true_motion(old.amodal, thing.amodal)
 
-            def compare(before: MaskRegion, now: MaskRegion, motion=motion, shape=shape) -> float:
-                return motion.mask(before, shape).clip(*shape).iou(now.clip(*shape))
 
-            row = {"truth": (compare(old.amodal, thing.amodal), 1.0)}
-            for name, run in answers.items():
-                then, now = (run.answers[n][thing.id].completion.amodal for n in (k - 1, k))
-                row[name] = compare(then, now), now.clip(*shape).iou(thing.amodal.clip(*shape))
-            yield row
+def steadiness(truth: Sequence[StreetFrame], answers: dict[str, Run]) -> Iterator[dict[str, tuple[float, float]]]:
+    """Per hidden object and pair of frames: method -> (IoU with its moved previous mask, IoU with the truth)."""
+    for k, old, thing, motion in pairs_of(truth, answers):
+        if thing.occlusion <= 0.1 or thing.occlusion > 0.8:
+            continue
+        shape = truth[k].shape
+
+        def compare(before: MaskRegion, now: MaskRegion, motion=motion, shape=shape) -> float:
+            return motion.mask(before, shape).clip(*shape).iou(now.clip(*shape))
+
+        row = {"truth": (compare(old.amodal, thing.amodal), 1.0)}
+        for name, run in answers.items():
+            then, now = (run.answers[n][thing.id].completion.amodal for n in (k - 1, k))
+            row[name] = compare(then, now), now.clip(*shape).iou(thing.amodal.clip(*shape))
+        yield row
+
+
+@dataclass(frozen=True)
+class CutPair:
+    """One object that the frame cuts, in two frames in turn, as one method answered it.
+
+    Attributes:
+        estimated: both answers say how far it goes on outside the frame; else truncation is NaN.
+        steadiness: IoU with the moved previous mask; with what lies outside the frame where `estimated`.
+        iou: with the truth, in the same way.
+        switched: one says how far it goes on outside, and the other does not.
+        turned: the source of the answer changed.
+        jumped: the answers are further apart than they admit: 1 - IoU obeys the triangle inequality, so two that are
+            as good as they say differ by no more than the sum of what they may lack.
+    """
+
+    estimated: bool
+    steadiness: float
+    iou: float
+    switched: bool
+    turned: bool
+    jumped: bool
+
+
+def cut_by_frame(truth: Sequence[StreetFrame], answers: dict[str, Run]) -> Iterator[dict[str, CutPair]]:
+    """Every object that the frame cuts in two frames in turn: method -> `CutPair`."""
+    for k, old, thing, motion in pairs_of(truth, answers):
+        shape = truth[k].shape
+        if not all(o.amodal.area > o.amodal.clip(*shape).area and o.visible.touches_edge(*shape) for o in (old, thing)):
+            continue
+        row = {}
+        for name, run in answers.items():
+            then, now = (run.answers[n][thing.id].completion for n in (k - 1, k))
+            estimated = then.estimates_outside and now.estimates_outside
+            masks = motion.mask(then.amodal, shape), now.amodal, thing.amodal
+            moved, shown, true = masks if estimated else (mask.clip(*shape) for mask in masks)
+            steady = moved.iou(shown)
+            admitted = (1.0 - then.expected_iou) + (1.0 - now.expected_iou)
+            jumped = 1.0 - steady > admitted
+            switched = then.estimates_outside is not now.estimates_outside
+            row[name] = CutPair(estimated, steady, shown.iou(true), switched, then.source is not now.source, jumped)
+        yield row
+
+
+def cut_summary(rows: list[dict[str, CutPair]]) -> dict[str, dict[str, float]]:
+    """Per method: pairs, the share that is estimated outside the frame, means, and the share that jumped (also where
+    the source changed)."""
+    found = {}
+    for name in rows[0] if rows else ():
+        pairs = [row[name] for row in rows]
+        turned = [pair for pair in pairs if pair.turned]
+        found[name] = {
+            "pairs": len(pairs),
+            **{what: float(np.mean([getattr(p, what) for p in pairs])) for what in ("estimated", "steadiness", "iou")},
+            "switched": float(np.mean([p.switched for p in pairs])),
+            "jumped": float(np.mean([p.jumped for p in pairs])),
+            "source changed": len(turned),
+            "jumped where it changed": float(np.mean([p.jumped for p in turned])) if turned else 0.0,
+        }
+        found[name] = {what: round(value, 4) for what, value in found[name].items()}
+    return found
 
 
 def flicker(rows: list[dict[str, tuple[float, float]]]) -> dict:
@@ -259,6 +326,7 @@ def main() -> None:
     shared = Shared(pipeline)
     found: list[tuple[Record, bool]] = []
     pairs: list[dict] = []
+    cut: list[dict[str, CutPair]] = []
     seconds: dict[str, list[float]] = {}
     in_view: list[int] = []
     for seed in tqdm(SEEDS[: args.sequences], desc="sequences"):
@@ -274,6 +342,7 @@ def main() -> None:
             seconds.setdefault(name, []).extend(run.seconds)
         found += records(seed, truth, answers)
         pairs += steadiness(truth, answers)
+        cut += cut_by_frame(truth, answers)
         shared.forget()
 
     methods = list(seconds)
@@ -287,12 +356,14 @@ def main() -> None:
         "accuracy": summarise([r for r, _ in found], methods, reference="live, 2"),
         "whole_before": summarise([r for r, was in found if was], methods, reference="live, 2").get("all"),
         "flicker": flicker(pairs),
+        "cut_by_frame": cut_summary(cut),
         "answers": {m: _counts([r.answers[m] for r, _ in found]) for m in methods},
         "answer_ms": {m: np.percentile(1e3 * np.array(s), (50, 95)).round(1).tolist() for m, s in seconds.items()},
     }
     print(table(report["accuracy"]))
     print("\nhidden now, whole before:\n" + table({"all": report["whole_before"]}) if report["whole_before"] else "")
     print("\nflicker:\n" + json.dumps(report["flicker"], indent=1))
+    print("\ncut by the frame:\n" + json.dumps(report["cut_by_frame"], indent=1))
     print("\nanswering without the model, ms [p50, p95]:", report["answer_ms"])
     if args.json:
         args.json.write_text(json.dumps(report, indent=1) + "\n")

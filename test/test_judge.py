@@ -15,6 +15,7 @@ from amodal_ros.completion.crop import ObjectCrop
 from amodal_ros.live.pairs import FADE, Pairs
 from amodal_ros.scene import MaskRegion, Scene
 from amodal_ros.scene.order import ENTRY_PIXELS, ENTRY_WEIGHT, MARGIN, entry
+from amodal_ros.scene.worth import SURELY_BEHIND
 from amodal_ros.settings.method import Judgement
 
 BEST = Judgement("known", True, "best")
@@ -137,15 +138,24 @@ def test_what_is_painted_behind_an_occluder_is_believed_and_a_vague_guess_is_wor
 
 
 @given(st.integers(10, 60), st.integers(5, 40), st.sampled_from(["instances", "any", "off"]))
-def test_possible_holds_the_answer_and_nothing_that_is_behind(x, width, mode):
+def test_possible_holds_the_answer_and_nothing_that_is_surely_behind(x, width, mode):
     front, mine, behind = block(x + width, 10, 20, 60), block(x, 30, width, 20), block(x, 10, width, 18)
     scene = Scene.of_masks([mine, front, behind], (80, 160), occluders=mode)
     done = scene.geometric(0)
     assert done.possible.contains(done.amodal) and 0 < done.expected_iou < 1
     for j in (1, 2):
-        if j not in scene.in_front_of(0):
+        if scene.order.evidence[j, 0] < -SURELY_BEHIND:
             assert not done.possible.overlap(scene.masks[j])
     assert 1 not in scene.in_front_of(0) or done.possible.overlap(front)
+
+
+def test_what_the_masks_order_with_little_evidence_stays_possible():
+    """A thing that ends a little higher in the image is taken to be behind; for safety it can still hide."""
+    mine, other = block(20, 30, 40, 20), block(10, 26, 10, 21)
+    scene = Scene.of_masks([mine, other], (90, 120))
+    evidence = scene.order.evidence[1, 0]
+    assert -SURELY_BEHIND < evidence < -MARGIN and scene.in_front_of(0) == ()
+    assert scene.geometric(0).possible.overlap(other) and not scene.geometric(0).amodal.overlap(other)
 
 
 def test_ratios_that_nobody_estimated_are_not_a_number():

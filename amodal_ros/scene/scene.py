@@ -18,7 +18,7 @@ from amodal_ros.scene.answer import Completion, Instance, Source
 from amodal_ros.scene.depth import ground_plane, inverse_depth, nearer_than, without_gaps
 from amodal_ros.scene.hull import hull_of
 from amodal_ros.scene.mask import MaskRegion, dilate, painted, wider
-from amodal_ros.scene.order import SLOPPY, Order
+from amodal_ros.scene.order import MARGIN, SLOPPY, Order
 
 Occluders = Literal["instances", "depth", "any", "off"]
 Mask: TypeAlias = MaskRegion | np.ndarray
@@ -179,6 +179,11 @@ class Scene:
             hiding = [mask if j < len(self.things) else mask - behind for j, mask in labelled]
             self._in_front[i] = [*hiding, nearer] if nearer.area else hiding
         return self._in_front[i]
+
+    def perhaps_hiding(self, i: int) -> list[MaskRegion]:
+        """Masks that touch thing i and are behind it as far as one can tell, but not surely (`worth.SURELY_BEHIND`)."""
+        evidence = self.order.evidence[:, i]
+        return [self.masks[j] for j in np.flatnonzero((evidence < -MARGIN) & (evidence >= -worth.SURELY_BEHIND))]
 
     def unoccluded(self, i: int) -> bool:
         """Whether nothing that is known can be in front and the frame's edge is not reached: no model is needed."""
