@@ -98,7 +98,8 @@ def _send(
             if k and k % round(60 * args.rate) == 0:
                 figures = _figures(robot, dict(sent), memory, args, {}, done=False)
                 args.json.write_text(json.dumps(figures, indent=1) + "\n")
-                print(f"{k} frames: {figures['latency_p95_ms_by_quarter']} ms, {memory[-1]:.0f} MB", flush=True)
+                p95, most = figures["latency_p95_ms_by_quarter"], max(figures["latency_most_ms_by_quarter"])
+                print(f"{k} frames: {p95} ms, at most {most}, {memory[-1]:.0f} MB", flush=True)
     except KeyboardInterrupt:
         print("cut short", file=sys.stderr)
     return sent, memory
@@ -119,7 +120,8 @@ def _figures(
         counts = {key: n - before.get(key, 0) for key, n in after.items()}
     latency = {nanoseconds(array.header.stamp): arrived for arrived, array in list(robot.answers)}
     seconds = np.array([latency[stamp] - began for stamp, began in sorted(sent.items()) if stamp in latency])
-    quarters = [round(1e3 * float(np.percentile(part, 95)), 1) for part in np.array_split(seconds, 4) if part.size]
+    parts = [1e3 * part for part in np.array_split(seconds, 4) if part.size]
+    quarters = [round(float(np.percentile(part, 95)), 1) for part in parts]
     usage = [round(float(np.mean(part)), 1) for part in np.array_split(np.array(memory), 4) if part.size]
     ratio = quarters[-1] / quarters[0] if quarters else float("nan")
     lost = counts.get("received", 0) - counts.get("answered", 0)
@@ -131,6 +133,7 @@ def _figures(
         "model": args.model,
         "frames": {"sent": len(sent), "heard_answers": len(seconds), **counts},
         "latency_p95_ms_by_quarter": quarters,
+        "latency_most_ms_by_quarter": [round(float(part.max()), 1) for part in parts],
         "p95_last_to_first": round(ratio, 3),
         "memory_mb_by_quarter": usage,
         "completions": int(model.get("completions", 0)),

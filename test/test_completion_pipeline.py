@@ -199,6 +199,15 @@ def test_caller_can_interrupt_between_steps(pipeline):
     assert len(stopped.value.results) == 4 and len(done) == 1 and done[0].source is Source.INFERRED
 
 
+def test_something_more_urgent_is_let_in_before_every_layer(folder, pipeline):
+    image, disc, box = scene_of_two()
+    polite, layers = AmodalPipeline.from_pretrained(folder, **QUICK), []
+    polite.before_layers(lambda: layers.append(1))
+    (expected,), (result,) = (p.complete(image, [disc], [box]) for p in (pipeline, polite))
+    assert len(layers) > 50 * QUICK["steps"]
+    assert result.amodal == expected.amodal
+
+
 def test_progress_counts_up_to_the_end(pipeline):
     image, masks = four_objects()
     seen = []

@@ -165,6 +165,13 @@ def test_ratios_that_nobody_estimated_are_not_a_number():
     assert cut.expected_iou < free.expected_iou
 
 
+def test_possible_ends_one_frame_beyond_the_frame():
+    """A truck that fills half of the image and is cut by its edge may go on for long; a message must end somewhere."""
+    scene = Scene.of_masks([block(0, 0, 300, 200)], (200, 640))
+    possible = scene.geometric(0).possible
+    assert possible.x < -300 and MaskRegion(-640, -200, np.ones((600, 1920), bool)).contains(possible)
+
+
 def test_an_empty_guess_is_possible_nowhere():
     scene = side_by_side()
     assert not scene.possible(0, MaskRegion.empty()) and not scene.possible(0, MaskRegion(5, 5, np.zeros((3, 3), bool)))

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from live_scenes import Broken, Oracle, Slow, parked
 
+from amodal_ros.live import precedence
+from amodal_ros.live.precedence import Precedence
 from amodal_ros.live.priority import Priority
 from amodal_ros.live.session import LiveSession
 from amodal_ros.scene import Completion, Source
@@ -95,6 +97,67 @@ def test_a_completion_that_is_ready_in_time_is_in_its_own_frames_answer():
         session.answer(shots[0][0])
         assert session.drain(WAIT)
         assert Source.INFERRED in sources(session.answer(shots[1][0]))
+
+
+def behind(first: Precedence) -> tuple[threading.Thread, threading.Event]:
+    """Something that works behind answers: it asks once, in a thread of its own, and says when it may go on."""
+    went_on = threading.Event()
+    thread = threading.Thread(target=lambda: (first.wait(), went_on.set()), daemon=True)
+    thread.start()
+    return thread, went_on
+
+
+def test_what_works_behind_an_answer_stands_still_until_it_is_made(monkeypatch):
+    monkeypatch.setattr(precedence, "LONGEST", WAIT)
+    first = Precedence()
+    first.wait()  # nobody answers: returns at once
+    with first.taken():
+        with first.taken():
+            _, went_on = behind(first)
+            assert not went_on.wait(0.05)
+        assert not went_on.wait(0.05), "the outer one still answers"
+        with first.lent():
+            assert went_on.wait(WAIT / 2)
+        _, went_on = behind(first)
+        assert not went_on.wait(0.05), "it is no longer lent"
+    assert went_on.wait(WAIT / 2)
+
+
+def test_an_answer_that_takes_long_does_not_stop_the_model(monkeypatch):
+    monkeypatch.setattr(precedence, "LONGEST", 0.01)
+    first = Precedence()
+    with first.taken():
+        thread, went_on = behind(first)
+        thread.join(WAIT / 2)
+        assert went_on.is_set()
+
+
+@pytest.mark.parametrize("options", [{"patience": WAIT}, {"in_line": 8}])
+def test_a_model_that_stands_back_completes_what_its_answer_waits_for(monkeypatch, options):
+    monkeypatch.setattr(precedence, "LONGEST", 100 * WAIT)
+    shots, first = parked(frames=3), Precedence()
+    pipeline = Oracle(shots)
+    pipeline.before = lambda should_stop: first.wait()
+    with running(LiveSession(pipeline, batch=8, precedence=first, **options)) as session:
+        session.answer(shots[0][0])
+        assert session.drain(WAIT)
+        assert Source.INFERRED in sources(session.answer(shots[1][0]))
+
+
+def test_the_model_stands_still_while_an_answer_is_made(monkeypatch):
+    monkeypatch.setattr(precedence, "LONGEST", 100 * WAIT)
+    shots, first = parked(frames=2), Precedence()
+    pipeline, answering = Slow(shots), []
+    with running(LiveSession(pipeline, precedence=first, patience=0.0)) as session:
+        session.answer(shots[0][0])
+        assert pipeline.working.wait(WAIT)
+        observe = session._tracks.observe
+        monkeypatch.setattr(
+            session._tracks, "observe", lambda scene: (answering.append(first._free.is_set()), observe(scene))
+        )
+        session.answer(shots[1][0])
+        assert answering == [False] and first._free.is_set()
+        pipeline.go.set()
 
 
 def test_stop_interrupts_and_start_begins_again():

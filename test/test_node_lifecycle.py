@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import threading
@@ -85,6 +86,17 @@ def test_a_model_that_does_not_load_fails_activate_and_gives_memory_back():
         assert peer.change(Transition.TRANSITION_ACTIVATE)
         connected(peer)
         peer.ask(SECOND)
+
+
+def test_no_collection_looks_at_a_model_that_answers_and_one_that_is_freed_is_collected():
+    kept = []
+    loaded = Loaded(Scripted(), free=lambda: kept.append(gc.get_freeze_count()))
+    with graph(load=lambda parameters: loaded) as (_, peer):
+        peer.ask(SECOND)
+        assert gc.isenabled() and gc.get_freeze_count() > 10_000
+        assert peer.change(Transition.TRANSITION_DEACTIVATE)
+        peer.wait(lambda: kept)
+    assert kept == [0]
 
 
 def test_an_activation_that_fails_half_way_leaves_nothing_behind(capfd):

@@ -6,7 +6,7 @@ import ctypes
 import gc
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import torch
 
 from amodal_ros.completion.area import inpainting_area
 from amodal_ros.completion.backends import Backend, load_backend
+from amodal_ros.completion.backends.autoencoder import Autoencoder
 from amodal_ros.completion.backends.loading import first_line
 from amodal_ros.completion.condition import background_pixels, condition_image, object_pixels, to_signed, to_uint8
 from amodal_ros.completion.crop import ObjectCrop
@@ -249,6 +250,15 @@ class AmodalPipeline:
         for count in range(1, self.settings.sampling.max_batch + 1):
             self.complete(image, [visible] * count, occluders="off", reading="equation", steps=steps, samples=1)
 
+    def before_layers(self, do: Callable[[], None]) -> None:
+        """Have something done before every layer of the networks from now on: what works behind something more urgent
+        can stand back for it within a millisecond. On a CPU only, where the two share caches and cores."""
+        if self.backend.device.type != "cpu":
+            return
+        networks = [network for part in (self.backend, self.segmenter) for network in _networks(part)]
+        for layer in {module for network in networks for module in network.modules() if not list(module.children())}:
+            layer.register_forward_pre_hook(lambda *_: do())
+
     def free(self) -> None:
         """Give the model's memory back, the device's and the process's; the pipeline cannot be used afterwards."""
         for part in ("backend", "segmenter"):
@@ -376,3 +386,12 @@ def _picture(image: torch.Tensor) -> np.ndarray:
 def _changed(settings: Settings, family: str, **changes: Any) -> Settings:
     name = changes.pop("preset", None)
     return (settings.replace(**preset(name, family)) if name is not None else settings).replace(**changes)
+
+
+def _networks(part: object) -> Iterator[torch.nn.Module]:
+    """The networks of a backend or a segmenter."""
+    for value in vars(part).values():
+        if isinstance(value, torch.nn.Module):
+            yield value
+        elif isinstance(value, Autoencoder):
+            yield from _networks(value)

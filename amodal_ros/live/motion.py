@@ -91,7 +91,7 @@ def fit_points(source: np.ndarray, target: np.ndarray, tolerance: float = 1.0) -
     """
     centre = source.mean(axis=0)
     offsets, wanted = source - centre, target - centre
-    shift, scale = np.median(wanted - offsets, axis=0), 1.0
+    shift, scale = _median(wanted - offsets), 1.0
     spread, steady = math.inf, (tolerance / SCALE_CHANGE) ** 2
     for _ in range(8):
         residual = np.hypot(*(scale * offsets + shift - wanted).T)
@@ -110,6 +110,12 @@ def fit_points(source: np.ndarray, target: np.ndarray, tolerance: float = 1.0) -
     inliers = int(np.count_nonzero(residual < 4.0 * tolerance))
     dx, dy = shift + centre - scale * centre
     return Similarity(scale, float(dx), float(dy)), inliers
+
+
+def _median(values: np.ndarray) -> np.ndarray:
+    """Of each column, as np.median has it, in a fifth of its time for a few rows."""
+    ordered, count = np.sort(values, axis=0), len(values)
+    return (ordered[(count - 1) // 2] + ordered[count // 2]) / 2
 
 
 class Flow:

@@ -80,20 +80,23 @@ class ShapeField:
         self.values = (np.where(small, 0.5 - inside, outside - 0.5) * step).astype(np.float32)
         self._scale_xy = np.array([size[0] / tight.width, size[1] / tight.height])
         self._origin = np.array([tight.x, tight.y]) - 0.5
+        self._limit = np.array(self.values.shape[::-1]) - 1.001
 
     def sample(self, xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Distance to the outline in pixels, (n,), and its gradient, (n, 2), at points (n, 2)."""
         at = (xy - self._origin) * self._scale_xy - 0.5 + self.PAD
-        limit = np.array(self.values.shape[::-1]) - 1.001
-        at = np.clip(at, 0.0, limit)
+        at = np.minimum(np.maximum(at, 0.0), self._limit)
         corner = at.astype(int)
         fx, fy = (at - corner).T
-        column, row = corner.T
-        v00, v10 = self.values[row, column], self.values[row, column + 1]
-        v01, v11 = self.values[row + 1, column], self.values[row + 1, column + 1]
-        top, bottom = v00 + fx * (v10 - v00), v01 + fx * (v11 - v01)
-        gradient = np.stack([(1 - fy) * (v10 - v00) + fy * (v11 - v01), bottom - top], 1) * self._scale_xy
-        return top + fy * (bottom - top), gradient
+        width = self.values.shape[1]
+        first = corner[:, 1] * width + corner[:, 0]
+        v00, v10, v01, v11 = (self.values.take(first + step) for step in (0, 1, width, width + 1))
+        right_above, right_below = v10 - v00, v11 - v01
+        top, bottom = v00 + fx * right_above, v01 + fx * right_below
+        gradient = np.empty((len(xy), 2))
+        gradient[:, 0] = (1 - fy) * right_above + fy * right_below
+        gradient[:, 1] = bottom - top
+        return top + fy * (bottom - top), gradient * self._scale_xy
 
 
 def fit_outline(
@@ -124,16 +127,18 @@ def fit_outline(
     predicted = back.points(points)
     unknown = np.zeros(3)  # d_scale * radius, d_shift x, d_shift y
     prior = len(points) / 16 / np.array([PRIOR_SCALE * radius * back.scale, *[PRIOR_SHIFT * back.scale] * 2]) ** 2
-    noise = OUTLINE_NOISE * back.scale
+    held, noise = np.diag(prior), OUTLINE_NOISE * back.scale
+    jacobian = np.empty((len(points), 3))
     for _ in range(iterations):
         distance, gradient = field.sample(predicted + unknown[0] * offsets + unknown[1:])
         distance = distance + 0.5 * back.scale  # boundary pixels' centres lie half a pixel inside the outline
         distance = np.where(is_cut, np.maximum(distance, 0.0), distance)
         weight = 1.0 / (1.0 + (distance / noise) ** 2) ** 2 / noise**2
         weight[is_cut & (distance <= 0.0)] = 0.0
-        jacobian = np.column_stack([(gradient * offsets).sum(1), gradient])
-        normal = (jacobian * weight[:, None]).T @ jacobian + np.diag(prior)
-        change = np.linalg.solve(normal, -(jacobian * weight[:, None]).T @ distance - prior * unknown)
+        jacobian[:, 0] = (gradient * offsets).sum(1)
+        jacobian[:, 1:] = gradient
+        weighted = (jacobian * weight[:, None]).T
+        change = np.linalg.solve(weighted @ jacobian + held, -weighted @ distance - prior * unknown)
         unknown = unknown + change
         if np.abs(change).max() < 0.05 * back.scale:
             break

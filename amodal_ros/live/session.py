@@ -15,6 +15,7 @@ from typing import Protocol
 from amodal_ros.errors import Interrupted
 from amodal_ros.live.figures import Figures
 from amodal_ros.live.pairs import Pairs
+from amodal_ros.live.precedence import Precedence
 from amodal_ros.live.priority import Priority
 from amodal_ros.live.tracks import Request, Tracks
 from amodal_ros.scene import Answer, Completion, Scene, Source
@@ -68,6 +69,7 @@ class LiveSession:
             waits only while the model has lately been fast enough.
         priority: who gets the model first, and who never.
         tracks: the memory and its bounds.
+        precedence: taken while an answer is made; `Precedence.wait` is for the model, to be asked between its layers.
         in_line: instead of a worker, complete this many objects within every `answer`: same frames, same decisions,
             whatever the wall clock. For tests and evaluation.
         late: completions in line count from the next frame on, as those of a worker that takes its time.
@@ -86,6 +88,7 @@ class LiveSession:
         patience: float = 0.02,
         priority: Priority | None = None,
         tracks: Tracks | None = None,
+        precedence: Precedence | None = None,
         in_line: int | None = None,
         late: bool = False,
         seed: int = 0,
@@ -100,6 +103,7 @@ class LiveSession:
         self._pipeline = pipeline
         self._budget, self._batch, self._patience = budget, batch, patience
         self._priority = priority or Priority()
+        self._precedence = precedence or Precedence()
         self._in_line, self._late, self._seed = in_line, late, seed
         self._lock = threading.Condition()
         self._tracks = Tracks() if tracks is None else tracks
@@ -153,6 +157,10 @@ class LiveSession:
             scene: the next image of the stream. A stamp far before the last one clears the memory.
             should_stop: ends waiting, and completions that run in line.
         """
+        with self._precedence.taken():
+            return self._answers(scene, should_stop)
+
+    def _answers(self, scene: Scene, should_stop: Callable[[], bool]) -> list[Answer]:
         started = time.perf_counter()
         with self._lock:
             scene = self._pairs.told(scene)
@@ -167,10 +175,11 @@ class LiveSession:
             self._latest = latest
             self._lock.notify_all()
         early = list(latest.answers)
-        if self._in_line is None:
-            self._await(latest, started + self._patience, should_stop)
-        else:
-            self._complete_in_line(latest, self._in_line, should_stop)
+        with self._precedence.lent():
+            if self._in_line is None:
+                self._await(latest, started + self._patience, should_stop)
+            else:
+                self._complete_in_line(latest, self._in_line, should_stop)
         with self._lock:
             answers = early if self._late else list(latest.answers)
             self._figures.answered(answers, scene.stamp, time.perf_counter() - started)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from amodal_ros.errors import remedy
 from amodal_ros.node.program import AMODAL_NODE, AMODAL_OBSTACLES, AMODAL_SEGMENTER, Program
 from amodal_ros.node.signals import Watch
+from amodal_ros.stream.collector import paused
 
 
 def main(args: list[str] | None = None) -> int:
@@ -40,7 +41,8 @@ def run(program: Program, args: list[str] | None = None) -> int:
         from amodal_ros.node.fastdds import large_images
 
         os.environ.update(large_images())  # however the node is started: a camera's images arrive
-        from amodal_ros.node import process
+        with paused():
+            from amodal_ros.node import process
     except ImportError as error:
         print(f"{program.name}: {remedy(error) or error}", file=sys.stderr)
         return 1

@@ -268,6 +268,12 @@ def wider(box: tuple[int, int, int, int], by: int) -> tuple[int, int, int, int]:
     return x - by, y - by, width + 2 * by, height + 2 * by
 
 
+def slice_of(box: tuple[int, int, int, int], whole: tuple[int, int, int, int]) -> tuple[slice, slice]:
+    """Where a box lies in the array of a box that contains it: rows and columns."""
+    x, y, width, height = box
+    return slice(y - whole[1], y - whole[1] + height), slice(x - whole[0], x - whole[0] + width)
+
+
 def _common_box(regions: list[MaskRegion]) -> tuple[int, int, int, int]:
     x = min(r.x for r in regions)
     y = min(r.y for r in regions)

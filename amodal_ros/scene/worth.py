@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 
 from amodal_ros.scene.calibration import sigmoid, weights
-from amodal_ros.scene.mask import MaskRegion, painted, wider
+from amodal_ros.scene.mask import MaskRegion, painted, slice_of, wider
+from amodal_ros.scene.order import SLOPPY
 
 if TYPE_CHECKING:
     from amodal_ros.scene.scene import Scene
@@ -27,6 +28,8 @@ SURELY_BEHIND = 1.5
 FARTHEST = 3.0
 #: Distances from the answer (in the same units) are counted from here: their logarithm stays finite.
 NEAREST = 0.05
+#: OpenCV's distances differ by their last bit with where an array lies in memory: at so many pixels that is no matter.
+TIE = 1e-3
 #: Where an object can be is told on a grid of so many cells along its size: it is for safety, and asked of every one.
 CELLS = 24
 
@@ -58,9 +61,14 @@ def signs(scene: Scene, i: int, amodal: MaskRegion) -> np.ndarray:
 
 def along_outline(scene: Scene, i: int) -> tuple[float, float]:
     """Shares of thing i's outline along which something labelled can hide the rest, and that the frame cuts: [0, 1]."""
+    hiding, around = scene.hiding(i), wider(scene.masks[i].box, SLOPPY)
+    at_edge = _meet(around, (0, 0, scene.shape[1], scene.shape[0])) != around
+    if not (hiding or at_edge):
+        return 0.0, 0.0
     ring = scene.order.grown[i] - scene.masks[i]
-    labelled, outside = ring.bits & painted(scene.hiding(i), ring.box), ring.bits & ~scene.inside(ring.box)
-    return tuple(np.count_nonzero(part) / max(1, ring.area) for part in (labelled, outside))
+    labelled = np.count_nonzero(ring.bits & painted(hiding, ring.box)) if hiding else 0
+    outside = np.count_nonzero(ring.bits & ~scene.inside(ring.box)) if at_edge else 0
+    return labelled / max(1, ring.area), outside / max(1, ring.area)
 
 
 def log_size(mask: MaskRegion) -> float:
@@ -108,16 +116,25 @@ def possible(scene: Scene, i: int, amodal: MaskRegion) -> MaskRegion:
     """Where thing i can be if `amodal` is the best guess: what can hide it within reach of the guess (`reaches`).
 
     Unlabelled pixels count even where `occluders` rules them out, since labels are never complete. Pixels of things
-    that are surely behind are left out. Contains `amodal`.
+    that are surely behind are left out, and what lies further than one frame's size outside the frame. Contains
+    `amodal`.
     """
     if not amodal.area:
         return amodal
     size, within = math.sqrt(amodal.area), reaches(scene, i)
     box = _reached_box(scene, i, amodal, {place: math.ceil(reach * size) for place, reach in within.items()})
-    distance = distance_from(amodal, box)
-    held = amodal.window(*box)
-    for place, there in places(scene, i, box).items():
-        held |= there & (distance <= within[place] * size)
+    distance, cell = _distance_on_grid(amodal, box)
+
+    def near(place: str, part: tuple[int, int, int, int]) -> np.ndarray:
+        return _on_pixels(distance <= within[place] * size + TIE, cell, box, part)
+
+    # Outside the frame the box can be many frames large, and nothing there is labelled: only inside is looked up.
+    held, inside = near("outside", box), _meet(box, (0, 0, scene.shape[1], scene.shape[0]))
+    if inside[2] > 0 and inside[3] > 0:
+        there = places(scene, i, inside)
+        reached = (there[place] & near(place, inside) for place in ("labelled", "unlabelled"))
+        held[slice_of(inside, box)] = np.logical_or(*reached)
+    held[slice_of(amodal.box, box)] |= amodal.bits
     return MaskRegion(*box[:2], held).trim()
 
 
@@ -128,8 +145,8 @@ def _reached_box(scene: Scene, i: int, amodal: MaskRegion, pixels: dict[str, int
     far = wider(amodal.box, pixels["labelled"])
     boxes += [_meet(far, hider.box) for hider in (*scene.hiding(i), *scene.perhaps_hiding(i))]
     beyond = wider(amodal.box, pixels["outside"])
-    if not scene.inside(beyond).all():
-        boxes.append(beyond)
+    if _meet(beyond, (0, 0, width, height)) != beyond:
+        boxes.append(_meet(beyond, (-width, -height, 3 * width, 3 * height)))
     corners = np.array([(x, y, x + w, y + h) for x, y, w, h in boxes if w > 0 and h > 0])
     (left, top), (right, bottom) = corners[:, :2].min(0).tolist(), corners[:, 2:].max(0).tolist()
     return left, top, right - left, bottom - top
@@ -154,13 +171,32 @@ def places(scene: Scene, i: int, box: tuple[int, int, int, int]) -> dict[str, np
 
 def distance_from(mask: MaskRegion, box: tuple[int, int, int, int]) -> np.ndarray:
     """Pixels from a mask, float32 (height, width) of a box; on a grid of `CELLS` over the mask, a cell off at most."""
+    return _on_pixels(*_distance_on_grid(mask, box), box, box)
+
+
+def _distance_on_grid(mask: MaskRegion, box: tuple[int, int, int, int]) -> tuple[np.ndarray, int]:
+    """Pixels from a mask by cells of a box, float32 (rows, columns), and how many pixels wide a cell is."""
     x, y, width, height = box
     cell = max(1, int(math.sqrt(mask.area) / CELLS))
     columns, rows = -(-width // cell), -(-height // cell)
     bits = mask.window(x, y, columns * cell, rows * cell).view(np.uint8)
     if cell > 1:  # a cell with any pixel of the mask counts
         bits = cv2.resize(255 * bits, (columns, rows), interpolation=cv2.INTER_AREA)
-    distance = cv2.distanceTransform((bits == 0).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) * cell
-    if cell > 1:
-        distance = cv2.resize(distance, (columns * cell, rows * cell), interpolation=cv2.INTER_NEAREST)
-    return distance[:height, :width]
+    return cv2.distanceTransform((bits == 0).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) * cell, cell
+
+
+def _on_pixels(
+    cells: np.ndarray, cell: int, box: tuple[int, int, int, int], part: tuple[int, int, int, int]
+) -> np.ndarray:
+    """What is known of a box's cells, said of the pixels of a part of it: (height, width), of the same type."""
+    rows, columns = slice_of(part, box)
+    if cell == 1:
+        return cells[rows, columns]
+    top, left = rows.start // cell, columns.start // cell
+    some = cells[top : -(-rows.stop // cell), left : -(-columns.stop // cell)]
+    values = np.ascontiguousarray(some).view(np.uint8) if some.dtype == np.bool_ else some
+    size = (some.shape[1] * cell, some.shape[0] * cell)
+    pixels = cv2.resize(values, size, interpolation=cv2.INTER_NEAREST).view(cells.dtype)
+    return pixels[
+        rows.start - top * cell : rows.stop - top * cell, columns.start - left * cell : columns.stop - left * cell
+    ]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from amodal_ros.live.answerer import Answerer
 from amodal_ros.live.plain import PlainAnswerer
+from amodal_ros.live.precedence import Precedence
 from amodal_ros.models import find_model, load_profile
 from amodal_ros.scene import Occluders
+from amodal_ros.stream.collector import paused
 from amodal_ros.stream.parameters import Parameters
 
 
@@ -18,6 +20,7 @@ class Loaded:
 
     Attributes:
         occluders: what can hide an object in its scenes (`scene.Scene`).
+        precedence: taken while a frame is answered.
         free: gives the memory back; the answerer is of no use afterwards.
         memory: bytes of device memory in use now, 0 without a GPU.
     """
@@ -25,6 +28,7 @@ class Loaded:
     answerer: Answerer
     occluders: Occluders = "instances"
     device: str = "none"
+    precedence: Precedence = field(default_factory=Precedence)
     free: Callable[[], None] = lambda: None
     memory: Callable[[], int] = lambda: 0
 
@@ -53,6 +57,11 @@ def load(parameters: Parameters) -> Loaded:
     profile = load_profile(parameters.model)
     if not profile.model:
         return Loaded(PlainAnswerer(), what_hides(parameters, profile.settings.occluders))
+    with paused():
+        return _load_model(parameters)
+
+
+def _load_model(parameters: Parameters) -> Loaded:
     import torch
 
     from amodal_ros.completion import AmodalPipeline
@@ -64,19 +73,22 @@ def load(parameters: Parameters) -> Loaded:
         segmenter=parameters.segmenter or None,
         device=None if parameters.device == "auto" else parameters.device,
     )
+    precedence = Precedence()
     if parameters.live:
+        pipeline.before_layers(precedence.wait)
         answerer: Answerer = LiveSession(
             pipeline,
             budget=parameters.live_budget,
             batch=parameters.live_batch,
             tracks=Tracks(preference=parameters.live_preference),
+            precedence=precedence,
         )
     else:
         answerer = PlainAnswerer(pipeline, frame_budget=parameters.frame_budget)
     device = pipeline.backend.device
     memory = (lambda: torch.cuda.memory_allocated(device)) if device.type == "cuda" else (lambda: 0)
     occluders = what_hides(parameters, pipeline.settings.occluders)
-    return Loaded(answerer, occluders, str(device), pipeline.free, memory)
+    return Loaded(answerer, occluders, str(device), precedence, pipeline.free, memory)
 
 
 def what_hides(parameters: Parameters, of_model: Occluders) -> Occluders:

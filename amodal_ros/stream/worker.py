@@ -71,19 +71,20 @@ class Worker(Server):
             self._frames.reset()
             self.time_jumps += 1
             self.note("time_jump", "stamps went back (a bag that loops?): what was remembered is forgotten")
-        with self.timings.measure("decode"):
-            scene = self._frames.scene(
-                pair.messages, pair.stamp, parameters, loaded.occluders, pair.believed, self.legend
-            )
-        with self.timings.measure("answer"):
-            answerer = loaded.answerer if pair.believed else GEOMETRY
-            answers = answerer.answer(scene, self._interrupt.is_set)
-            if pair.believed:
-                self._frames.learn(scene, answers)
-        if self._interrupt.is_set():
-            return False
-        with self.timings.measure("publish"):
-            self._publish(pair.messages["image"], scene, answers)
+        with loaded.precedence.taken():
+            with self.timings.measure("decode"):
+                scene = self._frames.scene(
+                    pair.messages, pair.stamp, parameters, loaded.occluders, pair.believed, self.legend
+                )
+            with self.timings.measure("answer"):
+                answerer = loaded.answerer if pair.believed else GEOMETRY
+                answers = answerer.answer(scene, self._interrupt.is_set)
+                if pair.believed:
+                    self._frames.learn(scene, answers)
+            if self._interrupt.is_set():
+                return False
+            with self.timings.measure("publish"):
+                self._publish(pair.messages["image"], scene, answers)
         self.objects = Counter(answer.completion.source.name for answer in answers)
         self._latest = scene, answers
         return True
