@@ -138,6 +138,9 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "test_live_worker.py": [
         ("live/session.py", "NICENESS = 10", "NICENESS = 0"),
+        ("live/session.py", "with self._precedence.taken():", "with self._precedence.lent():"),
+        ("live/session.py", "with self._precedence.lent():", "with self._precedence.taken():"),
+        ("live/precedence.py", "self._free.wait(max(0.0, self._until - time.monotonic()))", "self._free.wait()"),
         ("live/session.py", "retry = min(2 * retry, LONGEST_RETRY) if seconds is None else RETRY", "retry = 0.0"),
     ],
     "test_evaluation_metrics.py": [

@@ -134,7 +134,7 @@ def test_an_answer_that_takes_long_does_not_stop_the_model(monkeypatch):
 
 @pytest.mark.parametrize("options", [{"patience": WAIT}, {"in_line": 8}])
 def test_a_model_that_stands_back_completes_what_its_answer_waits_for(monkeypatch, options):
-    monkeypatch.setattr(precedence, "LONGEST", 100 * WAIT)
+    monkeypatch.setattr(precedence, "LONGEST", 2 * WAIT)
     shots, first = parked(frames=3), Precedence()
     pipeline = Oracle(shots)
     pipeline.before = lambda should_stop: first.wait()
@@ -145,7 +145,7 @@ def test_a_model_that_stands_back_completes_what_its_answer_waits_for(monkeypatc
 
 
 def test_the_model_stands_still_while_an_answer_is_made(monkeypatch):
-    monkeypatch.setattr(precedence, "LONGEST", 100 * WAIT)
+    monkeypatch.setattr(precedence, "LONGEST", 2 * WAIT)
     shots, first = parked(frames=2), Precedence()
     pipeline, answering = Slow(shots), []
     with running(LiveSession(pipeline, precedence=first, patience=0.0)) as session:
