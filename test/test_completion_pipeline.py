@@ -208,6 +208,17 @@ def test_something_more_urgent_is_let_in_before_every_layer(folder, pipeline):
     assert result.amodal == expected.amodal
 
 
+def test_a_compiled_network_stays_whole(folder):
+    model = AmodalPipeline.from_pretrained(folder)
+    model.backend.denoiser.compile()
+    model.before_layers(lambda: None)
+    let_in = [
+        any(module._forward_pre_hooks for module in network.modules())
+        for network in (model.backend.denoiser, model.segmenter.model)
+    ]
+    assert let_in == [False, True]
+
+
 def test_progress_counts_up_to_the_end(pipeline):
     image, masks = four_objects()
     seen = []

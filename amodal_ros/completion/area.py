@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from amodal_ros.scene.hull import convex_hull
-from amodal_ros.scene.mask import MaskRegion
+from amodal_ros.scene.mask import MaskRegion, dilate
 from amodal_ros.settings.method import Settings
 from amodal_ros.settings.readings import Anchored
 
@@ -39,11 +39,11 @@ def inpainting_area(visible: np.ndarray, feasible: np.ndarray, outside: np.ndarr
     if not isinstance(reading, Anchored):
         return hull & (feasible | visible) if settings.area == "feasible" else hull
     distance = round(reading.area_growth * object_size(visible))
-    near = _grow(visible, distance)
-    beyond = outside & near if (outside & _grow(visible, 2)).any() else np.zeros_like(visible)
-    reach = _grow(hull, distance) & ~outside
+    near = dilate(visible, distance)
+    beyond = outside & near if (outside & dilate(visible, 2)).any() else np.zeros_like(visible)
+    reach = dilate(hull, distance) & ~outside
     if settings.area == "feasible":
-        reach &= _grow(feasible, 1)
+        reach &= dilate(feasible, 1)
     reach |= beyond
     return reach & ~visible
 
@@ -64,10 +64,3 @@ def latent_area(area: torch.Tensor, factor: int) -> torch.Tensor:
         (batch, 1, height / factor, width / factor) of 0 and 1.
     """
     return (F.avg_pool2d(area, factor) > 0).to(area.dtype)
-
-
-def _grow(mask: np.ndarray, radius: int) -> np.ndarray:
-    if radius <= 0:
-        return mask
-    # The distance transform costs the same for any radius; a disc-shaped dilation does not.
-    return cv2.distanceTransform((~mask).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) <= radius

@@ -252,10 +252,12 @@ class AmodalPipeline:
 
     def before_layers(self, do: Callable[[], None]) -> None:
         """Have something done before every layer of the networks from now on: what works behind something more urgent
-        can stand back for it within a millisecond. On a CPU only, where the two share caches and cores."""
+        can stand back for it within a millisecond. On a CPU only, where the two share caches and cores; a compiled
+        network is one layer, which it would have to be compiled anew for."""
         if self.backend.device.type != "cpu":
             return
         networks = [network for part in (self.backend, self.segmenter) for network in _networks(part)]
+        networks = [network for network in networks if network._compiled_call_impl is None]
         for layer in {module for network in networks for module in network.modules() if not list(module.children())}:
             layer.register_forward_pre_hook(lambda *_: do())
 

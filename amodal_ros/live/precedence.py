@@ -14,8 +14,8 @@ LONGEST = 0.05
 class Precedence:
     """Taken by the thread that answers; whoever works behind it asks `wait` often.
 
-    On a CPU the two share caches, memory and Python's lock: two cores make an answer in two thirds of the time while
-    the model stands still.
+    On a CPU the two share caches, memory and Python's lock: two cores make an answer in three quarters of the time
+    while the model stands still.
     """
 
     def __init__(self) -> None:

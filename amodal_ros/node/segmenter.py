@@ -17,6 +17,7 @@ from amodal_ros.segmentation.labeller import Labeller
 from amodal_ros.segmentation.model import InstanceSegmenter, find
 from amodal_ros.segmentation.parameters import SegmenterParameters
 from amodal_ros.segmentation.worker import SegmentingServer
+from amodal_ros.stream.collector import paused
 from amodal_ros.stream.intake import Count
 
 TOPICS = ("image",)
@@ -47,6 +48,7 @@ class SegmenterNode(BaseNode[SegmenterParameters]):
         find(self._chosen.model)
         self.offer(Image, "~/labels", 5)
 
+    @paused()
     def load(self) -> None:
         """Load the model."""
         chosen = self._chosen

@@ -48,6 +48,7 @@ def check(parameters: Parameters) -> None:
         find_model(parameters.model, parameters.segmenter or None)
 
 
+@paused()
 def load(parameters: Parameters) -> Loaded:
     """Make the answerer, which takes device memory.
 
@@ -57,11 +58,6 @@ def load(parameters: Parameters) -> Loaded:
     profile = load_profile(parameters.model)
     if not profile.model:
         return Loaded(PlainAnswerer(), what_hides(parameters, profile.settings.occluders))
-    with paused():
-        return _load_model(parameters)
-
-
-def _load_model(parameters: Parameters) -> Loaded:
     import torch
 
     from amodal_ros.completion import AmodalPipeline

@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
-from amodal_ros.stream import collector
+from amodal_ros.stream.collector import sparing
 from amodal_ros.stream.images import BadInput
 from amodal_ros.stream.intake import Intake
 from amodal_ros.stream.pairing import Pair
@@ -69,11 +69,8 @@ class Server(threading.Thread):
         since = self._since
         return time.monotonic() - since if since is not None else 0.0
 
+    @sparing()
     def run(self) -> None:
-        with collector.sparing():
-            self._run()
-
-    def _run(self) -> None:
         while True:
             try:
                 return self._serve()

@@ -140,7 +140,7 @@ def profile(pipeline: Any, objects: int) -> str:
 def _measured(call: Callable[[], Any], repeat: int, device: torch.device) -> dict[str, Any]:
     """The fastest of some calls after one that does not count, and the most memory that any took."""
     reset_peak(device)
-    call()
+    seconds(call, device)
     return {"seconds": min(seconds(call, device) for _ in range(repeat)), "peak_bytes": peak_bytes(device)}
 
 
