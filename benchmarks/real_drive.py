@@ -19,7 +19,8 @@ import numpy as np
 from amodal_ros.lab.bags.sources import folder_frames
 from amodal_ros.live.priority import Priority
 from amodal_ros.live.session import LiveSession
-from amodal_ros.live.tracks import PREFERENCE, Tracks
+from amodal_ros.live.track import PREFERENCE
+from amodal_ros.live.tracks import Tracks
 from amodal_ros.scene import Instance, MaskRegion, Scene, Source
 from benchmarks.live import Shared, load
 

@@ -11,7 +11,8 @@ from live_scenes import HEIGHT, WIDTH, Oracle, Thing, film, passing, standing
 from amodal_ros.live.motion import Similarity
 from amodal_ros.live.priority import Priority
 from amodal_ros.live.session import LiveSession
-from amodal_ros.live.tracks import SHAPES, Shape, Track, Tracks
+from amodal_ros.live.track import SHAPES, Shape, Track
+from amodal_ros.live.tracks import Tracks
 from amodal_ros.scene import Answer, Completion, Instance, MaskRegion, Scene, Source
 
 SECOND = 1_000_000_000

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from amodal_ros.live.motion import Flow, Similarity, box_step, fit_points, flow_step
-from amodal_ros.live.outline import ShapeField, fit_outline, hiding, lies_on, own_outline
+from amodal_ros.live.motion import Flow, Similarity, box_step, fit_points, flow_steps
+from amodal_ros.live.outline import Fit, ShapeField, ShapeFields, fit_outlines, hiding, lies_on, own_outline
 from amodal_ros.scene import MaskRegion, Scene
 
 similarities = st.builds(Similarity, st.floats(0.5, 2.0), st.floats(-100, 100), st.floats(-100, 100))  # scale, dx, dy
@@ -85,9 +85,22 @@ def test_matches_give_the_motion_in_spite_of_outliers(motion, seed, outliers):
     motion = Similarity(1 + (motion.scale - 1) / 10, motion.dx, motion.dy)
     target = motion.points(source)
     target[:outliers] += rng.choice([-1, 1], (outliers, 2)) * rng.uniform(30, 80, (outliers, 2))
-    found, inliers = fit_points(source, target)
+    ((found, inliers),) = fit_points([(source, target)])
     assert inliers >= 24 - outliers
     np.testing.assert_allclose(found.points(source), motion.points(source), atol=0.2)
+
+
+@given(st.lists(st.integers(1, 24), min_size=1, max_size=5), st.integers(0, 2**32 - 1))
+def test_every_object_moves_by_its_own_matches_however_many_are_asked_about(counts, seed):
+    rng = np.random.default_rng(seed)
+    matches = []
+    for n in counts:
+        source = rng.uniform(0, 200, (n, 2)).astype(np.float32)
+        matches.append((source, (source * rng.uniform(0.9, 1.1) + rng.normal(0, 3, (n, 2))).astype(np.float32)))
+    for one, (together, agree) in zip(matches, fit_points(matches)):
+        ((alone, agree_alone),) = fit_points([one])
+        assert agree == agree_alone
+        np.testing.assert_allclose([*vars(together).values()], [*vars(alone).values()], atol=1e-6)
 
 
 def textured(seed: int, height: int = 160, width: int = 240) -> np.ndarray:
@@ -107,17 +120,31 @@ def test_flow_follows_an_object_over_a_still_background(dx, dy, scale):
     after[there] = cv2.warpAffine(skin, matrix, (240, 160))[there]
     flow = Flow()
     assert len(flow.follow(before, [mask])[0][0]) == 0, "nothing can be followed into the first image"
-    step = flow_step(*flow.follow(after, [mask])[0])
+    (step,) = flow_steps(flow.follow(after, [mask]))
     assert step is not None
     corners = np.array([[60.0, 120.0], [180.0, 120.0], [120.0, 40.0]])
     np.testing.assert_allclose(step.points(corners), motion.points(corners), atol=1.0)
+
+
+def test_corners_sought_beforehand_are_those_sought_when_the_image_comes():
+    before, masks = textured(1), [car(20, 30, 80, 60), car(120, 50, 90, 70)]
+    after = np.roll(before, (2, 5), axis=(0, 1))
+    unprepared, prepared = Flow(), Flow()
+    for flow in (unprepared, prepared):
+        flow.follow(before, masks)
+    prepared.prepare(masks[:1])  # the other one is sought when it is asked for
+    found = list(zip(unprepared.follow(after, masks), prepared.follow(after, masks)))
+    assert all(len(start) > 6 for (start, _), _ in found)
+    for alone, beforehand in found:
+        np.testing.assert_array_equal(alone, beforehand)
+    np.testing.assert_array_equal(unprepared.follow(before, masks), prepared.follow(before, masks))
 
 
 def test_flow_says_nothing_about_a_flat_surface():
     flat = np.full((160, 240, 3), 90, np.uint8)
     flow = Flow()
     flow.follow(flat, [car()])
-    assert flow_step(*flow.follow(flat, [car()])[0]) is None
+    assert flow_steps(flow.follow(flat, [car()])) == [None]
 
 
 @given(st.integers(-30, 30), st.integers(0, 60))
@@ -133,7 +160,8 @@ def test_a_box_moves_by_the_side_that_nothing_hides(dx, eaten):
 
 def test_the_distance_field_is_signed_and_in_pixels():
     field = ShapeField(MaskRegion(10, 20, np.ones((40, 40), bool)))
-    distance, gradient = field.sample(np.array([[30.0, 40.0], [9.5, 40.0], [6.5, 40.0], [49.5, 40.0], [46.5, 40.0]]))
+    points = np.array([[30.0, 40.0], [9.5, 40.0], [6.5, 40.0], [49.5, 40.0], [46.5, 40.0]])
+    (distance,), (gradient,) = ShapeFields([field]).sample(points[None])
     np.testing.assert_allclose(distance[1:], [0.0, 3.0, 0.0, -3.0], atol=0.3)
     assert distance[0] < -15
     np.testing.assert_allclose(gradient[[2, 4]], [[-1, 0], [1, 0]], atol=0.1)
@@ -149,10 +177,22 @@ def test_a_whole_shape_is_fitted_to_what_an_occluder_leaves_of_it(scale, dx, dy,
     scene = Scene.of_masks([there - wall, wall], frame)
     outline, cut = own_outline(scene.masks[0], hiding(scene, 0), frame)
     assert len(cut), "where the wall touches, the boundary may be the wall's"
-    found = fit_outline(ShapeField(whole), Similarity(), outline, cut, iterations=12)
+    (found,) = fit_outlines([Fit(ShapeField(whole), Similarity(), outline, cut)], iterations=12)
     corners = np.array([[60.0, 60.0], [160.0, 120.0]])
     np.testing.assert_allclose(found.points(corners), truth.points(corners), atol=2.0)
     assert found.mask(whole, frame).iou(there) > 0.93
+
+
+@given(st.lists(st.tuples(st.integers(12, 60), st.integers(12, 60), st.floats(-5, 5)), min_size=1, max_size=4))
+def test_every_shape_is_fitted_to_its_own_outline_however_many_are(sizes):
+    fits = []
+    for width, height, off in sizes:
+        mask = car(60, 50, 2 * width, 2 * height)
+        beside = MaskRegion(60 + width, 40, np.ones((2 * height, width), bool))
+        fits.append(Fit(ShapeField(mask), Similarity(1.02, off, -off), *own_outline(mask, beside, (400, 400))))
+    for one, together in zip(fits, fit_outlines(fits)):
+        (alone,) = fit_outlines([one])
+        np.testing.assert_allclose([*vars(together).values()], [*vars(alone).values()], atol=1e-6)
 
 
 def test_the_frames_edge_is_nobodys_outline():
@@ -164,7 +204,7 @@ def test_the_frames_edge_is_nobodys_outline():
 
 def test_without_an_outline_the_prediction_stands():
     pose = Similarity(1.1, 3.0, -2.0)
-    assert fit_outline(ShapeField(car()), pose, np.empty((0, 2)), np.empty((0, 2))) == pose
+    assert fit_outlines([Fit(ShapeField(car()), pose, np.empty((0, 2)), np.empty((0, 2)))]) == [pose]
 
 
 def test_points_lie_on_a_mask_or_not():
@@ -188,7 +228,7 @@ def test_a_mask_is_moved_to_the_half_pixel():
 def test_a_shape_fitted_to_its_own_outline_stays(width, height):
     mask = car(60, 50, 2 * (width // 2), 2 * (height // 2))
     outline, cut = own_outline(mask, MaskRegion.empty(), (400, 400))
-    fitted = fit_outline(ShapeField(mask), Similarity(), outline, cut)
+    (fitted,) = fit_outlines([Fit(ShapeField(mask), Similarity(), outline, cut)])
     assert abs(fitted.scale - 1) * max(mask.width, mask.height) < 0.5
     np.testing.assert_allclose(fitted.points(outline), outline, atol=0.45)
 

@@ -215,6 +215,31 @@ def test_the_same_frames_give_the_same_decisions():
     assert runs[0] == runs[1]
 
 
+def test_what_is_prepared_between_images_changes_no_answer():
+    skin = np.random.default_rng(1).integers(0, 60, (HEIGHT, WIDTH, 3)).astype(np.uint8)  # corners to be followed
+    shots = [(frame.replace(image=frame.image // 2 + skin), truth) for frame, truth in passing()]
+    runs = []
+    for prepares in (False, True):
+        session, answers = LiveSession(Oracle(shots), in_line=1, late=True), []
+        for frame, _ in shots:
+            answers.append(session.answer(frame))
+            if prepares:
+                session.prepare()
+        runs.append([[(a.completion.source, a.inferred_at, a.completion.amodal) for a in each] for each in answers])
+    assert runs[0] == runs[1]
+    assert any(source is Source.PROPAGATED for answers in runs[0] for source, _, _ in answers)
+
+
+def test_a_reset_while_an_image_is_looked_at_leaves_it_to_geometry():
+    (first, _), (second, _), *_ = passing()
+    tracks = Tracks()
+    tracks.observe(first)
+    tracks.expect(second)
+    tracks.clear()  # as from another thread
+    tracks.observe(second)
+    assert all(tracks.get(thing.id).first_stamp == second.stamp for thing in second.things)
+
+
 # --- bounds -----------------------------------------------------------------------------------------------------
 
 

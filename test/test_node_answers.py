@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("rclpy")
 
 from builders import save_stable_diffusion
-from ros_graph import HEIGHT, WIDTH, graph, image, labels, two_objects
+from ros_graph import HEIGHT, WIDTH, Scripted, graph, image, labels, two_objects
 from sensor_msgs.msg import CompressedImage
 
 from amodal_ros.messages import mask_to_array, nanoseconds
@@ -116,6 +116,23 @@ def test_the_overlay_is_drawn_only_for_those_who_watch():
     assert picture.header == image(2 * SECOND).header
     assert (picture.width, picture.height, picture.encoding) == (WIDTH, HEIGHT, "rgb8")
     assert np.frombuffer(picture.data, np.uint8).any()
+
+
+class Forgetful(Scripted):
+    """Fails whenever it is to prepare for the next frame."""
+
+    def prepare(self) -> None:
+        self.calls.append("prepare")
+        raise OSError("no memory for this")
+
+
+def test_what_fails_after_an_answer_costs_no_frame():
+    answerer = Forgetful()
+    with graph(answerer) as (_, peer):
+        for k in (1, 2, 3):
+            peer.ask(k * SECOND)
+        status = peer.wait_status("answers", lambda s: s.get("answered") == "3")
+    assert status["dropped"] == "0" and answerer.calls.count("prepare") == 3
 
 
 def test_received_is_answered_plus_dropped_by_reason():

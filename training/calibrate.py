@@ -214,7 +214,7 @@ class Spread:
     """
 
     kind: str
-    told: np.ndarray
+    told: tuple[float, ...]
     pixels: np.ndarray
     hidden: np.ndarray
     answered: float
@@ -253,7 +253,7 @@ def fit_reach(spreads: Sequence[Spread]) -> dict[str, np.ndarray]:
         for spread, heavy in zip(spreads, weight):
             at = np.flatnonzero(spread.pixels[k])
             for scale in SCALES:
-                told = spread.told.copy()
+                told = np.array(spread.told)
                 told[size] = np.clip(told[size] + 2 * math.log(scale), *np.log((worth.SMALLEST, worth.LARGEST)))
                 rows.append(np.column_stack([np.tile(told, (len(at), 1)), middle[at]]))
                 shares.append(spread.hidden[k, at] / spread.pixels[k, at])

@@ -11,7 +11,8 @@ from amodal_ros.scene import Answer, Scene
 class Answerer(Protocol):
     """What the node drives. Loading happens before: an answerer is built ready to start.
 
-    `answer` is called from one worker thread; every other method may be called from any thread at any time.
+    `answer` and `prepare` are called from one worker thread; every other method may be called from any thread at any
+    time.
     """
 
     name: str  #: the model's name, published with every array
@@ -30,6 +31,9 @@ class Answerer(Protocol):
 
         When `should_stop` says yes the things that were not completed get their geometric answer.
         """
+
+    def prepare(self) -> None:
+        """Called when an answer is out: what the next one would have to do can be done now."""
 
     def diagnostics(self) -> Mapping[str, float | int | str]:
         """Figures since `start`, for people: counts per source, seconds per stage, device, memory."""

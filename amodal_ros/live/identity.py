@@ -14,8 +14,8 @@ from itertools import count
 import numpy as np
 
 from amodal_ros.live import parting
+from amodal_ros.live.colours import COLOURED, COMPARABLE, RECOLOURED, colour_histogram, hellinger
 from amodal_ros.live.motion import box_step
-from amodal_ros.live.tracks import COLOURED, COMPARABLE, RECOLOURED, colour_histogram, hellinger
 from amodal_ros.scene import MaskRegion
 
 #: Objects unseen for longer are forgotten (seconds); no more are remembered than this.

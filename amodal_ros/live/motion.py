@@ -76,46 +76,56 @@ class Similarity:
         return MaskRegion(left, top, moved >= 128)
 
 
-def fit_points(source: np.ndarray, target: np.ndarray, tolerance: float = 1.0) -> tuple[Similarity, int]:
-    """The similarity that moves `source` onto `target`, robust to a minority of wrong matches.
+#: Matched points: where they were and where they are now, two float (n, 2).
+Matches = tuple[np.ndarray, np.ndarray]
+
+
+def fit_points(matches: Sequence[Matches], tolerance: float = 1.0) -> list[tuple[Similarity, int]]:
+    """For each object the similarity that moves where its points were onto where they are, whatever a minority says.
 
     Iteratively reweighted least squares with Tukey's weights, from the median displacement. The scale stays near 1
-    where the points lie too close together to tell.
+    where the points lie too close together to tell. All objects at once: each has a few dozen points.
 
     Args:
-        source, target: float (n, 2), matched points in pixels, n >= 1.
+        matches: of each object; n >= 1 in pixels.
         tolerance: standard deviation of a good match in pixels.
 
     Returns:
-        The similarity and how many matches it explains.
+        The similarities and how many matches each explains.
     """
-    centre = source.mean(axis=0)
-    offsets, wanted = source - centre, target - centre
-    shift, scale = _median(wanted - offsets), 1.0
-    spread, steady = math.inf, (tolerance / SCALE_CHANGE) ** 2
+    if not matches:
+        return []
+    counts = np.array([len(source) for source, _ in matches])
+    centre = np.array([source.mean(axis=0) for source, _ in matches], float)
+    known = np.arange(counts.max()) < counts[:, None]
+    offsets, wanted = np.zeros((2, *known.shape, 2))
+    offsets[known], wanted[known] = np.concatenate([s for s, _ in matches]), np.concatenate([t for _, t in matches])
+    offsets, wanted = offsets - centre[:, None], wanted - centre[:, None]  # what is not known has no weight
+    every, half = np.arange(len(matches)), counts // 2
+    ordered = np.sort(np.where(known[..., None], wanted - offsets, np.inf), axis=1)
+    shift, scale = (ordered[every, (counts - 1) // 2] + ordered[every, half]) / 2, np.ones(len(matches))
+    spread, steady = np.full(len(matches), np.inf), (tolerance / SCALE_CHANGE) ** 2
     for _ in range(8):
-        residual = np.hypot(*(scale * offsets + shift - wanted).T)
+        misses = scale[:, None, None] * offsets + shift[:, None] - wanted
+        residual = np.where(known, np.hypot(misses[..., 0], misses[..., 1]), np.inf)
         # Starts as wide as half of the matches need, then closes in on the good ones.
-        middle = float(np.partition(residual, len(residual) // 2)[len(residual) // 2])
-        before, spread = spread, min(spread, max(tolerance, middle))
-        weight = np.clip(1.0 - (residual / (4.0 * spread)) ** 2, 0.0, None) ** 2
-        total = weight.sum()
-        if total < 1e-6 or before == spread == tolerance:
+        middle = np.sort(residual, axis=1)[every, half]
+        before, spread = spread, np.minimum(spread, np.maximum(tolerance, middle))
+        weight = np.clip(1.0 - (residual / (4.0 * spread[:, None])) ** 2, 0.0, None) ** 2
+        total = weight.sum(1)
+        goes_on = (total >= 1e-6) & ((before != spread) | (spread != tolerance))
+        if not goes_on.any():
             break
-        mean, mean_wanted = weight @ offsets / total, weight @ wanted / total
-        about, about_wanted = offsets - mean, wanted - mean_wanted
-        power = float(weight @ (about**2).sum(1))
-        scale = (float(weight @ (about * about_wanted).sum(1)) + steady) / (power + steady)
-        shift = mean_wanted - scale * mean
-    inliers = int(np.count_nonzero(residual < 4.0 * tolerance))
-    dx, dy = shift + centre - scale * centre
-    return Similarity(scale, float(dx), float(dy)), inliers
-
-
-def _median(values: np.ndarray) -> np.ndarray:
-    """Of each column, as np.median has it, in a fifth of its time for a few rows."""
-    ordered, count = np.sort(values, axis=0), len(values)
-    return (ordered[(count - 1) // 2] + ordered[count // 2]) / 2
+        share = (weight / np.maximum(total, 1e-6)[:, None])[:, None]
+        mean, mean_wanted = (share @ offsets)[:, 0], (share @ wanted)[:, 0]
+        about, about_wanted = offsets - mean[:, None], wanted - mean_wanted[:, None]
+        power = (weight * (about**2).sum(2)).sum(1)
+        found = ((weight * (about * about_wanted).sum(2)).sum(1) + steady) / (power + steady)
+        scale = np.where(goes_on, found, scale)
+        shift = np.where(goes_on[:, None], mean_wanted - found[:, None] * mean, shift)
+    inliers = np.count_nonzero(residual < 4.0 * tolerance, axis=1)
+    moved = shift + centre - scale[:, None] * centre
+    return [(Similarity(*values), count) for values, count in zip(np.c_[scale, moved].tolist(), inliers.tolist())]
 
 
 class Flow:
@@ -125,8 +135,14 @@ class Flow:
 
     def __init__(self) -> None:
         self._grey: np.ndarray | None = None
+        self._found: dict[int, tuple[MaskRegion, np.ndarray]] = {}  # by identity of the mask, which is kept with it
 
-    def follow(self, image: np.ndarray, masks: Sequence[MaskRegion]) -> list[tuple[np.ndarray, np.ndarray]]:
+    def prepare(self, masks: Sequence[MaskRegion]) -> None:
+        """Looks for corners of objects in the latest image, so that `follow` need not."""
+        if (grey := self._grey) is not None:
+            self._found = {id(mask): (mask, _corners(grey, mask)) for mask in masks}
+
+    def follow(self, image: np.ndarray, masks: Sequence[MaskRegion]) -> list[Matches]:
         """Follows corners of objects from the previous image to this one, which is kept for the next call.
 
         Args:
@@ -138,10 +154,14 @@ class Flow:
         """
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         before, self._grey = self._grey, grey
+        prepared, self._found = self._found, {}
         none = np.empty((0, 2), np.float32)
         if before is None or before.shape != grey.shape:
             return [(none, none)] * len(masks)
-        corners = [_corners(before, mask) if mask.area else none for mask in masks]
+        corners = [
+            prepared[id(mask)][1] if id(mask) in prepared else _corners(before, mask) if mask.area else none
+            for mask in masks
+        ]
         start = np.concatenate([none, *corners])
         if not len(start):
             return [(none, none)] * len(masks)
@@ -170,13 +190,15 @@ def _corners(grey: np.ndarray, mask: MaskRegion) -> np.ndarray:
     return (found.reshape(-1, 2) * stride + (inside.x, inside.y)).astype(np.float32)
 
 
-def flow_step(start: np.ndarray, end: np.ndarray) -> Similarity | None:
-    """The step that followed corners (n, 2) agree on; None where they are too few or disagree."""
-    if len(start) < FEWEST:
-        return None
-    step, inliers = fit_points(start, end)
-    believable = 1.0 / LARGEST_CHANGE < step.scale < LARGEST_CHANGE
-    return step if believable and inliers >= max(FEWEST, len(start) // 2) else None
+def flow_steps(matches: Sequence[Matches]) -> list[Similarity | None]:
+    """The step that each object's followed corners agree on; None where they are too few or disagree."""
+    enough = [k for k, (start, _) in enumerate(matches) if len(start) >= FEWEST]
+    steps: list[Similarity | None] = [None] * len(matches)
+    for k, (step, inliers) in zip(enough, fit_points([matches[k] for k in enough])):
+        believable = 1.0 / LARGEST_CHANGE < step.scale < LARGEST_CHANGE
+        if believable and inliers >= max(FEWEST, len(matches[k][0]) // 2):
+            steps[k] = step
+    return steps
 
 
 def box_step(before: MaskRegion, now: MaskRegion) -> Similarity:

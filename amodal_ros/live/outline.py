@@ -6,6 +6,9 @@ is theirs, and says no more than that the object goes on behind it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -78,73 +81,115 @@ class ShapeField:
         inside = cv2.distanceTransform(small, cv2.DIST_L2, 5)
         # Both count from the nearest pixel centre of the other side: the boundary lies half a pixel before it.
         self.values = (np.where(small, 0.5 - inside, outside - 0.5) * step).astype(np.float32)
-        self._scale_xy = np.array([size[0] / tight.width, size[1] / tight.height])
-        self._origin = np.array([tight.x, tight.y]) - 0.5
-        self._limit = np.array(self.values.shape[::-1]) - 1.001
-
-    def sample(self, xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Distance to the outline in pixels, (n,), and its gradient, (n, 2), at points (n, 2)."""
-        at = (xy - self._origin) * self._scale_xy - 0.5 + self.PAD
-        at = np.minimum(np.maximum(at, 0.0), self._limit)
-        corner = at.astype(int)
-        fx, fy = (at - corner).T
-        width = self.values.shape[1]
-        first = corner[:, 1] * width + corner[:, 0]
-        v00, v10, v01, v11 = (self.values.take(first + step) for step in (0, 1, width, width + 1))
-        right_above, right_below = v10 - v00, v11 - v01
-        top, bottom = v00 + fx * right_above, v01 + fx * right_below
-        gradient = np.empty((len(xy), 2))
-        gradient[:, 0] = (1 - fy) * right_above + fy * right_below
-        gradient[:, 1] = bottom - top
-        return top + fy * (bottom - top), gradient * self._scale_xy
+        # Of the shape's own pixels: where the field begins, and how many of its cells one is wide and high.
+        self.scale_xy = size[0] / tight.width, size[1] / tight.height
+        self.origin = tight.x - 0.5, tight.y - 0.5
 
 
-def fit_outline(
-    field: ShapeField, pose: Similarity, outline: np.ndarray, cut: np.ndarray, iterations: int = 4
-) -> Similarity:
-    """Moves a remembered shape so that the outline visible now lies on the shape's outline.
+@dataclass(frozen=True)
+class Fit:
+    """A remembered shape that is to be fitted to an outline.
 
-    Gauss-Newton on scale and shift, Geman-McClure weights, held to `pose` where the outline does not say.
-
-    Args:
-        field: the remembered shape.
+    Attributes:
+        field: the shape.
         pose: predicted map from the shape's image to this one.
         outline: the object's own outline in this image, float (n, 2).
         cut: boundary points drawn by occluders, float (m, 2): they must lie inside the shape, no more.
+    """
+
+    field: ShapeField
+    pose: Similarity
+    outline: np.ndarray
+    cut: np.ndarray
+
+
+def fit_outlines(fits: Sequence[Fit], iterations: int = 4) -> list[Similarity]:
+    """Moves remembered shapes so that the outlines visible now lie on the shapes' outlines.
+
+    Gauss-Newton on scale and shift, Geman-McClure weights, held to the predicted pose where the outline does not say.
+    All shapes at once: each has a few dozen points.
 
     Returns:
-        The refined map; `pose` itself when there is next to no outline.
+        The refined maps; the predicted one where there is next to no outline.
     """
-    if len(outline) < FEWEST:
-        return pose
-    points = np.concatenate([outline, cut])
-    is_cut = np.arange(len(points)) >= len(outline)
-    back = pose.inverse()
-    centre = points.mean(0)
-    radius = max(1.0, float(np.abs(points - centre).max()))
-    offsets = (points - centre) / radius
+    poses = [fit.pose for fit in fits]
+    told = [k for k, fit in enumerate(fits) if len(fit.outline) >= FEWEST]
+    if told:
+        for k, refined in zip(told, _refined([fits[k] for k in told], iterations)):
+            if refined is not None and refined.is_plausible():
+                poses[k] = refined
+    return poses
+
+
+def _refined(fits: Sequence[Fit], iterations: int) -> list[Similarity | None]:
+    """See `fit_outlines`; None where a fit turned a shape inside out. Arrays are (shapes, points) and more."""
+    backs = [fit.pose.inverse() for fit in fits]
+    scale = np.array([back.scale for back in backs])
+    counts = np.array([len(fit.outline) + len(fit.cut) for fit in fits])
+    known = np.arange(counts.max()) < counts[:, None]
+    is_cut = np.arange(counts.max()) >= np.array([[len(fit.outline)] for fit in fits])
+    points = np.zeros((*known.shape, 2))
+    points[known] = np.concatenate([part for fit in fits for part in (fit.outline, fit.cut)])
+    centre = points.sum(1) / counts[:, None]
+    offsets = np.where(known[..., None], points - centre[:, None], 0.0)
+    radius = np.maximum(1.0, np.abs(offsets).max((1, 2)))
+    offsets /= radius[:, None, None]
     # The inverse map at a point is (predicted + d_shift) + d_scale * offset, in the shape's own pixels.
-    predicted = back.points(points)
-    unknown = np.zeros(3)  # d_scale * radius, d_shift x, d_shift y
-    prior = len(points) / 16 / np.array([PRIOR_SCALE * radius * back.scale, *[PRIOR_SHIFT * back.scale] * 2]) ** 2
-    held, noise = np.diag(prior), OUTLINE_NOISE * back.scale
-    jacobian = np.empty((len(points), 3))
+    shifts = np.array([(back.dx, back.dy) for back in backs])
+    predicted = scale[:, None, None] * points + shifts[:, None]
+    unknown = np.zeros((len(fits), 3))  # d_scale * radius, d_shift x, d_shift y
+    most = np.stack([PRIOR_SCALE * radius, *[np.full(len(fits), PRIOR_SHIFT)] * 2], axis=1) * scale[:, None]
+    prior = counts[:, None] / 16 / most**2
+    held, noise = prior[:, None] * np.eye(3), OUTLINE_NOISE * scale[:, None]
+    jacobian, fields = np.empty((*known.shape, 3)), ShapeFields([fit.field for fit in fits])
+    goes_on = np.ones(len(fits), bool)
     for _ in range(iterations):
-        distance, gradient = field.sample(predicted + unknown[0] * offsets + unknown[1:])
-        distance = distance + 0.5 * back.scale  # boundary pixels' centres lie half a pixel inside the outline
-        distance = np.where(is_cut, np.maximum(distance, 0.0), distance)
+        distance, gradient = fields.sample(predicted + unknown[:, None, :1] * offsets + unknown[:, None, 1:])
+        distance += 0.5 * scale[:, None]  # boundary pixels' centres lie half a pixel inside the outline
+        within = is_cut & (distance <= 0.0)
+        distance[within] = 0.0
         weight = 1.0 / (1.0 + (distance / noise) ** 2) ** 2 / noise**2
-        weight[is_cut & (distance <= 0.0)] = 0.0
-        jacobian[:, 0] = (gradient * offsets).sum(1)
-        jacobian[:, 1:] = gradient
-        weighted = (jacobian * weight[:, None]).T
-        change = np.linalg.solve(weighted @ jacobian + held, -weighted @ distance - prior * unknown)
-        unknown = unknown + change
-        if np.abs(change).max() < 0.05 * back.scale:
+        weight[within | ~known] = 0.0
+        jacobian[..., 0] = (gradient * offsets).sum(2)
+        jacobian[..., 1:] = gradient
+        weighted = (jacobian * weight[..., None]).swapaxes(1, 2)
+        slope = (weighted @ distance[..., None])[..., 0] + prior * unknown
+        change = np.linalg.solve(weighted @ jacobian + held, -slope[..., None])[..., 0]
+        unknown[goes_on] += change[goes_on]
+        goes_on &= np.abs(change).max(1) >= 0.05 * scale
+        if not goes_on.any():
             break
-    scale = back.scale + unknown[0] / radius
-    shift = back.points(centre) + unknown[1:] - scale * centre
-    if scale <= 0:
-        return pose
-    refined = Similarity(scale, float(shift[0]), float(shift[1])).inverse()
-    return refined if refined.is_plausible() else pose
+    refined = scale + unknown[:, 0] / radius
+    shift = scale[:, None] * centre + shifts + unknown[:, 1:] - refined[:, None] * centre
+    maps = np.c_[refined, shift].tolist()
+    return [Similarity(*values).inverse() if values[0] > 0 else None for values in maps]
+
+
+class ShapeFields:
+    """Distance fields of several shapes, to be looked up together."""
+
+    def __init__(self, fields: Sequence[ShapeField]) -> None:
+        self._values = np.concatenate([field.values.reshape(-1) for field in fields])
+        sizes = np.array([field.values.size for field in fields])
+        self._first = (np.cumsum(sizes) - sizes)[:, None]
+        self._width = np.array([[field.values.shape[1]] for field in fields])
+        self._limit = np.array([[field.values.shape[::-1]] for field in fields]) - 1.001
+        self._scale = np.array([[field.scale_xy] for field in fields])
+        self._origin = np.array([[field.origin] for field in fields])
+
+    def sample(self, xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Distance to each shape's outline in pixels, (k, n), and its gradient, (k, n, 2), at its points (k, n, 2)."""
+        at = (xy - self._origin) * self._scale - 0.5 + ShapeField.PAD
+        at = np.minimum(np.maximum(at, 0.0), self._limit)
+        corner = at.astype(int)
+        f = at - corner
+        fx, fy = f[..., 0], f[..., 1]
+        first = self._first + corner[..., 1] * self._width + corner[..., 0]
+        below = first + self._width
+        v00, v10, v01, v11 = (self._values.take(index) for index in (first, first + 1, below, below + 1))
+        right_above, right_below = v10 - v00, v11 - v01
+        top, bottom = v00 + fx * right_above, v01 + fx * right_below
+        gradient = np.empty(xy.shape)
+        gradient[..., 0] = (1 - fy) * right_above + fy * right_below
+        gradient[..., 1] = bottom - top
+        return top + fy * (bottom - top), gradient * self._scale

@@ -74,6 +74,9 @@ class PlainAnswerer:
             for thing, done in zip(scene.things, completions)
         ]
 
+    def prepare(self) -> None:
+        """Nothing: no image has to do with the one before."""
+
     def diagnostics(self) -> Mapping[str, float | int | str]:
         with self._lock:
             error = {"last_error": self._last_error} if self._last_error else {}

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from amodal_ros.live.tracks import Track
+from amodal_ros.live.track import Track
 from amodal_ros.scene import Answer, Source
 
 #: An object that nothing can be gained for still has this much to gain: its shape is a guess after all.

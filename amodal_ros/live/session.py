@@ -17,7 +17,8 @@ from amodal_ros.live.figures import Figures
 from amodal_ros.live.pairs import Pairs
 from amodal_ros.live.precedence import Precedence
 from amodal_ros.live.priority import Priority
-from amodal_ros.live.tracks import Request, Tracks
+from amodal_ros.live.track import Request
+from amodal_ros.live.tracks import Tracks
 from amodal_ros.scene import Answer, Completion, Scene, Source
 
 log = logging.getLogger(__name__)
@@ -124,6 +125,7 @@ class LiveSession:
                 return
             self._interrupt.clear()
             self._figures = Figures()
+            self._tracks.open()
             if self._in_line is None and self._budget > 0.0:
                 self._worker = threading.Thread(target=self._work, name="amodal-live", daemon=True)
                 self._worker.start()
@@ -137,6 +139,8 @@ class LiveSession:
         if worker is not None:
             worker.join()
         self.reset()
+        with self._lock:
+            self._tracks.close()
 
     def reset(self) -> None:
         """Forgets what earlier frames taught and interrupts a completion under way."""
@@ -160,15 +164,21 @@ class LiveSession:
         with self._precedence.taken():
             return self._answers(scene, should_stop)
 
+    def prepare(self) -> None:
+        """Does between images what the next answer would have to; called by the thread that answers."""
+        with self._lock:
+            self._tracks.prepare()
+
     def _answers(self, scene: Scene, should_stop: Callable[[], bool]) -> list[Answer]:
         started = time.perf_counter()
         with self._lock:
-            scene = self._pairs.told(scene)
-        for i in range(len(scene.things)):
-            scene.geometric(i)  # before the lock: the worker need not wait for it
-        with self._lock:
             if self._latest is not None and scene.stamp < self._latest.scene.stamp - int(CLOCK_JUMP * 1e9):
                 self._clear()
+            scene = self._pairs.told(scene)
+            self._tracks.expect(scene)
+        for i in range(len(scene.things)):
+            scene.geometric(i)  # without the lock: the worker need not wait for it
+        with self._lock:
             self._tracks.observe(scene)
             self._pairs.forget(scene.stamp)
             latest = _Latest(scene, [self._answer(scene, i) for i in range(len(scene.things))], self._era)

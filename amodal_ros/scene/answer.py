@@ -41,7 +41,7 @@ class Completion:
         frame_shape: (height, width) of the frame that the ratios refer to.
         source: where `amodal` comes from.
         expected_iou: estimate of the IoU of `amodal` with the true whole object, in [0, 1]; NaN if unknown.
-        around: tells where the object can be if a mask is the best guess at it; None: nowhere else.
+        around: tells where the object can be if a mask is the best guess at it, that mask included; None: nowhere else.
         agreement: mean IoU of the samples with their majority in [0, 1]; NaN if one was drawn.
         hull_iou: what `expected_iou` would be of a completed object's bounded hull; NaN if unknown.
         occluders: which masks can be in front: positions in `scene.Scene.masks`.
@@ -69,7 +69,7 @@ class Completion:
     @cached_property
     def possible(self) -> MaskRegion:
         """Where the object can be, for safety; contains `amodal`. Computed when it is first asked for."""
-        return self.amodal if self.around is None else self.amodal | self.around(self.amodal)
+        return self.amodal if self.around is None else self.around(self.amodal)
 
     @property
     def occlusion_ratio(self) -> float:

@@ -85,6 +85,7 @@ class Scene:
         self._in_front: dict[int, list[MaskRegion]] = {}
         self._crack: dict[int, MaskRegion] = {}
         self._depths: dict[int, tuple[MaskRegion, MaskRegion]] = {}
+        self._along_outline: dict[int, tuple[float, float]] = {}
 
     def _numbered(self, things: Sequence[Instance | Mask]) -> list[Instance]:
         numbered = [
@@ -247,6 +248,12 @@ class Scene:
         known = guess.area - guess.overlap(feasible)
         both = guess.overlap(mask)
         return both / (known + mask.area - both)
+
+    def along_outline(self, i: int) -> tuple[float, float]:
+        """Shares of thing i's outline that something labelled draws, and the frame's edge (`worth.along_outline`)."""
+        if i not in self._along_outline:
+            self._along_outline[i] = worth.along_outline(self, i)
+        return self._along_outline[i]
 
     def possible(self, i: int, amodal: MaskRegion) -> MaskRegion:
         """Where thing i can be if `amodal` is the best guess (`worth.possible`)."""

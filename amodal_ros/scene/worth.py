@@ -6,12 +6,13 @@ A logistic regression on a few signs of the masks; its weights come from objects
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from amodal_ros.scene.calibration import sigmoid, weights
+from amodal_ros.scene.calibration import log_odds, probability, weights
 from amodal_ros.scene.mask import MaskRegion, painted, slice_of, wider
 from amodal_ros.scene.order import SLOPPY
 
@@ -43,19 +44,17 @@ SIGNS = (
 )
 
 
-def signs(scene: Scene, i: int, amodal: MaskRegion) -> np.ndarray:
-    """What tells the worth of a geometric answer for thing i: float (len(SIGNS),)."""
+def signs(scene: Scene, i: int, amodal: MaskRegion) -> tuple[float, ...]:
+    """What tells the worth of a geometric answer for thing i, in the order of `SIGNS`."""
     mask = scene.masks[i]
-    cut, _ = along_outline(scene, i)
-    return np.array(
-        [
-            1.0,
-            cut,
-            min(2.0, amodal.area / max(1, mask.area) - 1.0),
-            log_size(mask),
-            float(mask.touches_edge(*scene.shape)),
-            float(scene.occluders in ("any", "off")),
-        ]
+    cut, _ = scene.along_outline(i)
+    return (
+        1.0,
+        cut,
+        min(2.0, amodal.area / max(1, mask.area) - 1.0),
+        log_size(mask),
+        float(mask.touches_edge(*scene.shape)),
+        float(scene.occluders in ("any", "off")),
     )
 
 
@@ -78,7 +77,7 @@ def log_size(mask: MaskRegion) -> float:
 
 def expected_iou(scene: Scene, i: int, amodal: MaskRegion) -> float:
     """The IoU with the truth that a geometric answer for thing i can expect, in [0, 1]."""
-    return float(sigmoid(signs(scene, i, amodal) @ weights("geometric IoU", SIGNS)))
+    return probability(log_odds(signs(scene, i, amodal), weights("geometric IoU", SIGNS)))
 
 
 #: What can hide a part of an object. Each has a regression of its own: how probable it is that a pixel there is hidden.
@@ -87,10 +86,10 @@ PLACES = ("labelled", "outside", "unlabelled")
 REACH_SIGNS = ("constant", "labelled", "outside", "log size", "log distance")
 
 
-def reach_signs(scene: Scene, i: int) -> np.ndarray:
-    """What tells how far thing i goes on beyond an answer: float (len(REACH_SIGNS) - 1,), all but the distance."""
-    labelled, outside = along_outline(scene, i)
-    return np.array([1.0, labelled, outside, log_size(scene.masks[i])])
+def reach_signs(scene: Scene, i: int) -> tuple[float, ...]:
+    """What tells how far thing i goes on beyond an answer: all of `REACH_SIGNS` but the distance."""
+    labelled, outside = scene.along_outline(i)
+    return 1.0, labelled, outside, log_size(scene.masks[i])
 
 
 def reaches(scene: Scene, i: int) -> dict[str, float]:
@@ -102,12 +101,12 @@ def reaches(scene: Scene, i: int) -> dict[str, float]:
     return reaches_of(reach_signs(scene, i), weights("possible", ("log-odds",))[0])
 
 
-def reaches_of(told: np.ndarray, least: float) -> dict[str, float]:
+def reaches_of(told: Sequence[float], least: float) -> dict[str, float]:
     """Of `reach_signs`, how far a pixel is hidden with these log-odds at least, by place; at most `FARTHEST`."""
     found = {}
     for place in PLACES:
         *known, slope = weights(f"hidden {place}", REACH_SIGNS)
-        log_distance = min(2.0, (least - told @ known) / min(slope, -1e-3))
+        log_distance = min(2.0, (least - log_odds(told, known)) / min(slope, -1e-3))
         found[place] = min(FARTHEST, max(0.0, math.exp(log_distance) - NEAREST))
     return found
 
@@ -178,11 +177,17 @@ def _distance_on_grid(mask: MaskRegion, box: tuple[int, int, int, int]) -> tuple
     """Pixels from a mask by cells of a box, float32 (rows, columns), and how many pixels wide a cell is."""
     x, y, width, height = box
     cell = max(1, int(math.sqrt(mask.area) / CELLS))
-    columns, rows = -(-width // cell), -(-height // cell)
-    bits = mask.window(x, y, columns * cell, rows * cell).view(np.uint8)
-    if cell > 1:  # a cell with any pixel of the mask counts
-        bits = cv2.resize(255 * bits, (columns, rows), interpolation=cv2.INTER_AREA)
-    return cv2.distanceTransform((bits == 0).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) * cell, cell
+    free = np.ones((-(-height // cell), -(-width // cell)), np.uint8)
+    part = mask.within(x, y, free.shape[1] * cell, free.shape[0] * cell)
+    if part.area:  # only the cells that it meets; a cell with any pixel of it counts
+        left, top = (part.x - x) // cell, (part.y - y) // cell
+        columns = -(-(part.x - x + part.width) // cell) - left
+        rows = -(-(part.y - y + part.height) // cell) - top
+        bits = part.window(x + left * cell, y + top * cell, columns * cell, rows * cell).view(np.uint8)
+        if cell > 1:
+            bits = cv2.resize(255 * bits, (columns, rows), interpolation=cv2.INTER_AREA)
+        free[top : top + rows, left : left + columns] = bits == 0
+    return cv2.distanceTransform(free, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) * cell, cell
 
 
 def _on_pixels(

@@ -57,6 +57,9 @@ class Server(threading.Thread):
         """
         raise NotImplementedError
 
+    def prepare(self) -> None:
+        """Called once a pair has been answered and counted: what the next one would have to do can be done now."""
+
     def show(self, pair: Pair) -> None:
         """Called once a pair has been answered and counted: what is for people, and may fail."""
 
@@ -107,7 +110,12 @@ class Server(threading.Thread):
         self.intake.answered()
         self.timings.add("latency", time.monotonic() - pair.completed)
         self.answered_stamp = pair.stamp
+        # The frame is answered: what fails now is worth no more than a line.
+        try:
+            self.prepare()
+        except Exception as error:
+            self.note("prepare", f"preparing for the next frame failed: {type(error).__name__}: {error}")
         try:
             self.show(pair)
-        except Exception as error:  # the frame is answered; a picture for people is not worth more than a line
+        except Exception as error:
             self.note("overlay", f"what is for people failed: {type(error).__name__}: {error}")

@@ -89,6 +89,11 @@ class Worker(Server):
         self._latest = scene, answers
         return True
 
+    def prepare(self) -> None:
+        """What the next frame needs of this one."""
+        if self._loaded is not None:
+            self._loaded.answerer.prepare()
+
     def show(self, pair: Pair) -> None:
         """A picture of the latest answers."""
         latest, self._latest = self._latest, None
