@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from live_scenes import HEIGHT, WIDTH, Oracle, Thing, film, passing, standing
 
+from amodal_ros.live import following
 from amodal_ros.live.motion import Similarity
 from amodal_ros.live.priority import Priority
 from amodal_ros.live.session import LiveSession
@@ -179,3 +180,23 @@ def test_the_model_goes_round_when_all_are_alike():
         session.answer(frame)
     needy = set(pipeline.asked)
     assert len(needy) >= 4 and set(pipeline.asked[: len(needy)]) == needy, "everyone once before anyone twice"
+
+
+def test_of_the_steps_that_do_not_explain_an_object_well_the_best_one_is_taken(monkeypatch):
+    monkeypatch.setattr(following, "WELL_EXPLAINED", 1.0)  # so that all of them are tried
+    place, tried = Shape.place, {}
+
+    def noted(self, pose, scene, i):
+        place(self, pose, scene, i)
+        tried.setdefault(self, []).append(self.score)
+
+    monkeypatch.setattr(Shape, "place", noted)
+    shots, tracks, differed = passing(), Tracks(), 0
+    session = LiveSession(Oracle(shots), in_line=0, tracks=tracks)
+    for frame, _ in shots:
+        tried.clear()
+        session.answer(frame)
+        for shape, scores in tried.items():
+            assert shape.score == max(scores)
+            differed += scores[-2] < max(scores[:-2], default=0.0)
+    assert differed, "the last one that was tried is not always the best"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -24,28 +25,33 @@ LEAP = 1.0
 
 @dataclass(eq=False)
 class Sighting:
-    """One instance in a new image.
+    """One object in a new image.
 
     Attributes:
-        outline: its own outline, float (n, 2).
-        cut: the boundary that an occluder or the frame's edge draws, float (m, 2).
+        i: its position in the scene.
         corners: where corners of its previous visible mask were and where those that still lie on it are now.
+        colours: its colours (`colour_histogram`).
     """
 
-    stamp: int
-    visible: MaskRegion
-    colours: np.ndarray
-    outline: np.ndarray
-    cut: np.ndarray
+    scene: Scene
+    i: int
     corners: Matches
+    colours: np.ndarray
 
     @classmethod
     def of(cls, scene: Scene, i: int, corners: Matches) -> Sighting:
-        visible = scene.masks[i]
-        outline, cut = own_outline(visible, hiding(scene, i), scene.shape)
-        on_object = lies_on(visible, corners[1])
+        on_object = lies_on(scene.masks[i], corners[1])
         followed = corners[0][on_object], corners[1][on_object]
-        return cls(scene.stamp, visible, colour_histogram(scene.image, visible), outline, cut, followed)
+        return cls(scene, i, followed, colour_histogram(scene.image, scene.masks[i]))
+
+    @property
+    def visible(self) -> MaskRegion:
+        return self.scene.masks[self.i]
+
+    @cached_property
+    def outline(self) -> tuple[np.ndarray, np.ndarray]:
+        """Its own outline, and the boundary that others draw (`own_outline`). Where nothing hides it nobody asks."""
+        return own_outline(self.visible, hiding(self.scene, self.i), self.scene.shape)
 
 
 @dataclass(eq=False)
@@ -66,7 +72,7 @@ class Trial:
 
 @dataclass(eq=False)
 class Meeting:
-    """A track and what is seen of its object in a new image, as mask i.
+    """A track and what is seen of its object in a new image.
 
     Attributes:
         steps: how it may have moved, the likeliest first.
@@ -75,30 +81,29 @@ class Meeting:
 
     track: Track
     seen: Sighting
-    i: int
-    steps: Iterator[Similarity] = field(default_factory=lambda: iter(()))
+    steps: list[Similarity] = field(default_factory=list)
     trial: Trial | None = None
 
     def fit(self, shape: Shape, pose: Similarity) -> Fit:
-        return Fit(shape.distances, pose, self.seen.outline, self.seen.cut)
+        return Fit(shape.distances, pose, *self.seen.outline)
 
 
 def follow(meetings: Sequence[Meeting], scene: Scene) -> None:
     """Moves tracks to where they are seen in this scene and judges their shapes there."""
     for meeting, by_corners in zip(meetings, flow_steps([meeting.seen.corners for meeting in meetings])):
         meeting.steps = _steps(meeting.track, meeting.seen, by_corners)
-        leader = None if scene.unoccluded(meeting.i) else meeting.track.leader()
+        leader = None if scene.unoccluded(meeting.seen.i) else meeting.track.leader()
         if leader is not None:
             meeting.trial = Trial(leader, leader.pose)
     _try([(meeting, meeting.trial) for meeting in meetings if meeting.trial], scene)
     for meeting in meetings:
         track, seen, trial = meeting.track, meeting.seen, meeting.trial
-        step = next(meeting.steps) if trial is None else trial.before.inverse().then(trial.pose)
-        if seen.stamp > track.stamp:
-            track.step, track.interval = step, seen.stamp - track.stamp
+        step = meeting.steps[0] if trial is None else trial.before.inverse().then(trial.pose)
+        if scene.stamp > track.stamp:
+            track.step, track.interval = step, scene.stamp - track.stamp
         track.move(step)
-        track.stamp, track.visible, track.colours = seen.stamp, seen.visible, seen.colours
-    _judge([meeting for meeting in meetings if not scene.unoccluded(meeting.i)], scene)
+        track.stamp, track.visible, track.colours = scene.stamp, seen.visible, seen.colours
+    _judge([meeting for meeting in meetings if not scene.unoccluded(meeting.seen.i)], scene)
 
 
 def _try(trials: Sequence[tuple[Meeting, Trial]], scene: Scene) -> None:
@@ -106,20 +111,16 @@ def _try(trials: Sequence[tuple[Meeting, Trial]], scene: Scene) -> None:
 
     Where none does it is placed where it explains the object best. Its pose stays: the track is yet to be moved.
     """
-    left = trials
-    while left:
-        tried = [(m, trial, step) for m, trial in left if (step := next(m.steps, None)) is not None]
-        poses = fit_outlines([m.fit(trial.leader, trial.before.then(step)) for m, trial, step in tried])
-        left = []
-        for (meeting, trial, _), pose in zip(tried, poses):
-            trial.leader.place(pose, scene, meeting.i)
+    # All steps are fitted, though often the first one does: one call costs less than a second one would.
+    tried = [(meeting, trial, trial.before.then(step)) for meeting, trial in trials for step in meeting.steps]
+    for (meeting, trial, _), pose in zip(tried, fit_outlines([m.fit(t.leader, pose) for m, t, pose in tried])):
+        if trial.score <= WELL_EXPLAINED:
+            trial.leader.place(pose, scene, meeting.seen.i)
             if trial.leader.score > trial.score:
                 trial.pose, trial.score = pose, trial.leader.score
-            if trial.leader.score <= WELL_EXPLAINED:
-                left.append((meeting, trial))
     for meeting, trial in trials:
         if trial.score > trial.leader.score:
-            trial.leader.place(trial.pose, scene, meeting.i)
+            trial.leader.place(trial.pose, scene, meeting.seen.i)
         trial.leader.pose = trial.before
 
 
@@ -130,7 +131,7 @@ def _judge(meetings: Sequence[Meeting], scene: Scene) -> None:
     for (_, shape), pose in zip(new, fit_outlines([m.fit(shape, shape.pose) for m, shape in new])):
         shape.pose = pose
     for meeting, shape in others:
-        shape.place(shape.pose, scene, meeting.i)
+        shape.place(shape.pose, scene, meeting.seen.i)
     for meeting in meetings:
         for shape in meeting.track.shapes:
             shape.fitted = True
@@ -138,14 +139,11 @@ def _judge(meetings: Sequence[Meeting], scene: Scene) -> None:
         meeting.track.shapes = [shape for shape in meeting.track.shapes if shape.strikes < STRIKES]
 
 
-def _steps(track: Track, seen: Sighting, by_corners: Similarity | None) -> Iterator[Similarity]:
+def _steps(track: Track, seen: Sighting, by_corners: Similarity | None) -> list[Similarity]:
     """How a track may have moved: as its corners did, as its box did, or as it did before."""
-    if by_corners is not None:
-        yield by_corners
-    yield box_step(track.visible, seen.visible)
-    as_before = track.step.repeated((seen.stamp - track.stamp) / track.interval)
-    if as_before.is_plausible():
-        yield as_before
+    as_before = track.step.repeated((seen.scene.stamp - track.stamp) / track.interval)
+    steps = [by_corners, box_step(track.visible, seen.visible), as_before if as_before.is_plausible() else None]
+    return [step for step in steps if step is not None]
 
 
 def is_another(track: Track, seen: Sighting) -> bool:
@@ -157,4 +155,4 @@ def is_another(track: Track, seen: Sighting) -> bool:
     # Visible parts of a half hidden object can lie far from each other, but not further than the object is large.
     size = max(max(m.width, m.height) for m in (track.visible, seen.visible, *(s.moved for s in track.shapes)))
     leap = box_step(track.visible, seen.visible)
-    return math.hypot(leap.dx, leap.dy) > LEAP * size * max(1.0, (seen.stamp - track.stamp) / 1e8)
+    return math.hypot(leap.dx, leap.dy) > LEAP * size * max(1.0, (seen.scene.stamp - track.stamp) / 1e8)

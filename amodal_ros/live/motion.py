@@ -96,36 +96,39 @@ def fit_points(matches: Sequence[Matches], tolerance: float = 1.0) -> list[tuple
     if not matches:
         return []
     counts = np.array([len(source) for source, _ in matches])
-    centre = np.array([source.mean(axis=0) for source, _ in matches], float)
     known = np.arange(counts.max()) < counts[:, None]
-    offsets, wanted = np.zeros((2, *known.shape, 2))
-    offsets[known], wanted[known] = np.concatenate([s for s, _ in matches]), np.concatenate([t for _, t in matches])
-    offsets, wanted = offsets - centre[:, None], wanted - centre[:, None]  # what is not known has no weight
+    # Points as complex numbers, (objects, points), from the middle of each object's; what is not known has no weight.
+    offsets, wanted = np.zeros((2, *known.shape), complex)
+    offsets[known], wanted[known] = (np.concatenate(side) @ (1, 1j) for side in zip(*matches))
+    centre = offsets.sum(1) / counts
+    offsets, wanted = offsets - centre[:, None], wanted - centre[:, None]
     every, half = np.arange(len(matches)), counts // 2
-    ordered = np.sort(np.where(known[..., None], wanted - offsets, np.inf), axis=1)
-    shift, scale = (ordered[every, (counts - 1) // 2] + ordered[every, half]) / 2, np.ones(len(matches))
+    moves = np.where(known, wanted - offsets, complex(np.inf, np.inf)).view(float).reshape(*known.shape, 2)
+    ordered = np.sort(moves, axis=1)
+    shift = (ordered[every, (counts - 1) // 2] + ordered[every, half]) @ (0.5, 0.5j)
+    scale = np.ones(len(matches))
     spread, steady = np.full(len(matches), np.inf), (tolerance / SCALE_CHANGE) ** 2
     for _ in range(8):
-        misses = scale[:, None, None] * offsets + shift[:, None] - wanted
-        residual = np.where(known, np.hypot(misses[..., 0], misses[..., 1]), np.inf)
+        residual = np.where(known, np.abs(scale[:, None] * offsets + shift[:, None] - wanted), np.inf)
         # Starts as wide as half of the matches need, then closes in on the good ones.
         middle = np.sort(residual, axis=1)[every, half]
         before, spread = spread, np.minimum(spread, np.maximum(tolerance, middle))
-        weight = np.clip(1.0 - (residual / (4.0 * spread[:, None])) ** 2, 0.0, None) ** 2
+        weight = np.maximum(0.0, 1.0 - (residual / (4.0 * spread[:, None])) ** 2) ** 2
         total = weight.sum(1)
         goes_on = (total >= 1e-6) & ((before != spread) | (spread != tolerance))
         if not goes_on.any():
             break
-        share = (weight / np.maximum(total, 1e-6)[:, None])[:, None]
-        mean, mean_wanted = (share @ offsets)[:, 0], (share @ wanted)[:, 0]
+        total = np.maximum(total, 1e-6)
+        mean, mean_wanted = (weight * offsets).sum(1) / total, (weight * wanted).sum(1) / total
         about, about_wanted = offsets - mean[:, None], wanted - mean_wanted[:, None]
-        power = (weight * (about**2).sum(2)).sum(1)
-        found = ((weight * (about * about_wanted).sum(2)).sum(1) + steady) / (power + steady)
+        power = (weight * (about * about.conj()).real).sum(1)
+        found = ((weight * (about.conj() * about_wanted).real).sum(1) + steady) / (power + steady)
         scale = np.where(goes_on, found, scale)
-        shift = np.where(goes_on[:, None], mean_wanted - found[:, None] * mean, shift)
+        shift = np.where(goes_on, mean_wanted - found * mean, shift)
     inliers = np.count_nonzero(residual < 4.0 * tolerance, axis=1)
-    moved = shift + centre - scale[:, None] * centre
-    return [(Similarity(*values), count) for values, count in zip(np.c_[scale, moved].tolist(), inliers.tolist())]
+    moved = shift + centre - scale * centre
+    found = zip(scale.tolist(), moved.real.tolist(), moved.imag.tolist())
+    return [(Similarity(*values), count) for values, count in zip(found, inliers.tolist())]
 
 
 class Flow:

@@ -174,8 +174,8 @@ class LiveSession:
         with self._lock:
             if self._latest is not None and scene.stamp < self._latest.scene.stamp - int(CLOCK_JUMP * 1e9):
                 self._clear()
-            scene = self._pairs.told(scene)
             self._tracks.expect(scene)
+            scene = self._pairs.told(scene)
         for i in range(len(scene.things)):
             scene.geometric(i)  # without the lock: the worker need not wait for it
         with self._lock:

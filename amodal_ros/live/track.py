@@ -69,10 +69,9 @@ class Shape:
         """Moves the shape to where mask i is now and judges it there."""
         self.pose = pose
         self.moved = pose.mask(self.amodal, scene.shape)
-        feasible = scene.feasible(i, self.moved.box)
-        self.hidden = self.moved & feasible
+        self.hidden = self.moved & scene.feasible(i, self.moved.box)
         self.guessed = self.hidden.area / max(1, self.moved.area)
-        self.score = scene.score(i, self.moved, feasible)
+        self.score = scene.score(i, self.moved, self.hidden)
 
     def value(self, now: int) -> float:
         """Expected IoU with the truth at `now` nanoseconds: the one figure by which shapes are compared.

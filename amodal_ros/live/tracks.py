@@ -17,12 +17,13 @@ class Expected:
     """A new image before it is answered: its things, and what is found out meanwhile in a thread of its own.
 
     Attributes:
+        masks: the scene's; other scenes of the same masks are the same image.
         things: positions of those that are followed, the largest first.
         tracks: what is known of each.
         corners: of each, where corners of its previous visible mask were and are now (`Flow.follow`).
     """
 
-    scene: Scene
+    masks: list[MaskRegion]
     things: list[int]
     tracks: list[Track | None]
     corners: Future[list[Matches]]
@@ -102,12 +103,12 @@ class Tracks:
             for track in known
         ]
         corners = self.open().submit(self._flow.follow, scene.image, traced)
-        return Expected(scene, followed, known, corners)
+        return Expected(scene.masks, followed, known, corners)
 
     def observe(self, scene: Scene) -> None:
         """Moves everything remembered to this image, judges it there, and remembers views that are better."""
         expected, self._expected = self._expected, None
-        if expected is None or expected.scene is not scene:
+        if expected is None or expected.masks is not scene.masks:
             expected = self._begun(scene)
         self._frame += 1
         meetings: list[Meeting] = []
@@ -119,10 +120,10 @@ class Tracks:
             track = track or Track(
                 scene.things[i].id, scene.stamp, scene.stamp, seen.visible, preference=self.preference
             )
-            meetings.append(Meeting(track, seen, i))
+            meetings.append(Meeting(track, seen))
         follow(meetings, scene)
         for meeting in meetings:
-            _remember_view(meeting.track, scene.geometric(meeting.i), scene.occluders in ("instances", "depth"))
+            _remember_view(meeting.track, scene.geometric(meeting.seen.i), scene.occluders in ("instances", "depth"))
             # Re-inserting keeps the dict ordered by when tracks were last seen.
             self._tracks.pop(meeting.track.id, None)
             self._tracks[meeting.track.id] = meeting.track

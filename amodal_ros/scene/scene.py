@@ -23,6 +23,8 @@ from amodal_ros.scene.order import MARGIN, SLOPPY, Order
 Occluders = Literal["instances", "depth", "any", "off"]
 Mask: TypeAlias = MaskRegion | np.ndarray
 
+#: The feasible region is made for a box with so many pixels more on each side than were asked for.
+ROOM = 8
 #: Something nearer hides a thing when it meets so many times the root of the thing's area in pixels.
 BESIDE = 0.2
 
@@ -84,6 +86,8 @@ class Scene:
         self._geometric: dict[int, Completion] = {}
         self._in_front: dict[int, list[MaskRegion]] = {}
         self._crack: dict[int, MaskRegion] = {}
+        self._feasible: dict[int, MaskRegion] = {}
+        self._unoccluded: dict[int, bool] = {}
         self._depths: dict[int, tuple[MaskRegion, MaskRegion]] = {}
         self._along_outline: dict[int, tuple[float, float]] = {}
 
@@ -188,6 +192,11 @@ class Scene:
 
     def unoccluded(self, i: int) -> bool:
         """Whether nothing that is known can be in front and the frame's edge is not reached: no model is needed."""
+        if i not in self._unoccluded:
+            self._unoccluded[i] = self._is_unoccluded(i)
+        return self._unoccluded[i]
+
+    def _is_unoccluded(self, i: int) -> bool:
         if self.occluders not in ("instances", "depth") or self._at_edge(i):
             return False
         if self.order.in_front[:, i].any():
@@ -205,16 +214,20 @@ class Scene:
         F never contains pixels of mask i, nor (except with ``"off"``) pixels that belong only to things which cannot be
         in front of it. Outside the frame everything is feasible.
         """
-        x, y, _, _ = box
+        known = self._feasible.get(i)
+        if known is None or not _contains(known.box, box):  # a guess that moves by a few pixels is asked about again
+            known = self._feasible[i] = self._feasible_within(i, wider(box, ROOM))
+        return known.within(*box)
+
+    def _feasible_within(self, i: int, box: tuple[int, int, int, int]) -> MaskRegion:
         mine = self.masks[i].window(*box)
         if self.occluders == "off":
-            return MaskRegion(x, y, ~mine)
+            return MaskRegion(*box[:2], ~mine)
         hiding = painted(self.hiding(i), box)
         unlabelled = ~self.labelled.window(*box)
         if self.occluders != "any":
-            outside = ~self.inside(box)
-            unlabelled &= outside | self._cracks(i).window(*box)
-        return MaskRegion(x, y, (hiding | unlabelled) & ~mine)
+            unlabelled &= ~self.inside(box) | self._cracks(i).window(*box)
+        return MaskRegion(*box[:2], (hiding | unlabelled) & ~mine)
 
     def bounded_hull(self, i: int) -> MaskRegion:
         """V + (hull(V) * F): the instant answer, and the floor that every completion is compared with."""
@@ -234,18 +247,17 @@ class Scene:
             return mask
         return MaskRegion(mask.x, mask.y, mask.bits | hidden).connected_to(mask)
 
-    def score(self, i: int, guess: MaskRegion, feasible: MaskRegion | None = None) -> float:
+    def score(self, i: int, guess: MaskRegion, hidden: MaskRegion | None = None) -> float:
         """IoU(guess * K, V) over the known pixels K = V + everything outside F, in [0, 1].
 
         On K a right amodal mask equals V. With ``occluders="off"`` nothing outside V is known, so the score only says
-        how much of V the guess covers. It is 0 for an empty guess and for an empty V. `feasible` is F over the guess's
-        box at least, for callers that score many guesses.
+        how much of V the guess covers. It is 0 for an empty guess and for an empty V. `hidden` is guess * F, for
+        callers that have it.
         """
         mask = self.masks[i]
         if not (mask.area and guess.area):
             return 0.0
-        feasible = self.feasible(i, guess.box) if feasible is None else feasible
-        known = guess.area - guess.overlap(feasible)
+        known = guess.area - (self.feasible(i, guess.box).overlap(guess) if hidden is None else hidden.area)
         both = guess.overlap(mask)
         return both / (known + mask.area - both)
 
@@ -348,6 +360,13 @@ class Scene:
             closed = ~dilate(~dilate(mine | hiding, SLOPPY), SLOPPY)
             self._crack[i] = MaskRegion(*box[:2], dilate(seam, SLOPPY) & closed)
         return self._crack[i]
+
+
+def _contains(outer: tuple[int, int, int, int], inner: tuple[int, int, int, int]) -> bool:
+    """Whether a box (x, y, width, height) lies in another one."""
+    x, y, width, height = outer
+    left, top = inner[0] - x, inner[1] - y
+    return left >= 0 and top >= 0 and left + inner[2] <= width and top + inner[3] <= height
 
 
 def _frame_window(frame_shape: tuple[int, int], box: tuple[int, int, int, int]) -> np.ndarray:

@@ -146,8 +146,8 @@ def _reached_box(scene: Scene, i: int, amodal: MaskRegion, pixels: dict[str, int
     beyond = wider(amodal.box, pixels["outside"])
     if _meet(beyond, (0, 0, width, height)) != beyond:
         boxes.append(_meet(beyond, (-width, -height, 3 * width, 3 * height)))
-    corners = np.array([(x, y, x + w, y + h) for x, y, w, h in boxes if w > 0 and h > 0])
-    (left, top), (right, bottom) = corners[:, :2].min(0).tolist(), corners[:, 2:].max(0).tolist()
+    boxes = [(x, y, x + w, y + h) for x, y, w, h in boxes if w > 0 and h > 0]
+    left, top, right, bottom = (pick(side) for pick, side in zip((min, min, max, max), zip(*boxes)))
     return left, top, right - left, bottom - top
 
 
@@ -187,7 +187,7 @@ def _distance_on_grid(mask: MaskRegion, box: tuple[int, int, int, int]) -> tuple
         if cell > 1:
             bits = cv2.resize(255 * bits, (columns, rows), interpolation=cv2.INTER_AREA)
         free[top : top + rows, left : left + columns] = bits == 0
-    return cv2.distanceTransform(free, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) * cell, cell
+    return cv2.distanceTransform(free, cv2.DIST_L2, cv2.DIST_MASK_5) * cell, cell
 
 
 def _on_pixels(
