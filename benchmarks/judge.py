@@ -1,6 +1,6 @@
 """Is the best answer better than geometry, harmless where nothing is hidden, and does it know what it is worth?
 
-    python -m benchmarks.judge --folder IG02 PASTE --coco-a COCOA --streets test test-unseen
+    PYTHONPATH=. ./env python -m benchmarks.judge --folder IG02 PASTE --coco-a COCOA --streets test test-unseen
 
 Per data set, `occluders` and occlusion: mean IoU in percent of the visible mask, its hull, the geometric answer and the
 answer with default settings; answer minus geometric with the 95 % bootstrap interval over source objects; the expected
