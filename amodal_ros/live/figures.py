@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
@@ -59,7 +60,7 @@ class Figures:
 
     def typical_call(self) -> float | None:
         """Median seconds of the latest calls of the model; None before the first."""
-        return float(np.median(self._call_seconds)) if self._call_seconds else None
+        return statistics.median(self._call_seconds) if self._call_seconds else None
 
     def summary(self) -> dict[str, float | int | str]:
         elapsed = max(1e-9, time.monotonic() - self._started)

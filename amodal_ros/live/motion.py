@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -78,6 +78,8 @@ class Similarity:
 
 #: Matched points: where they were and where they are now, two float (n, 2).
 Matches = tuple[np.ndarray, np.ndarray]
+#: Where points are now, whether each was found, and how much its patch changed.
+Tracked = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def fit_points(matches: Sequence[Matches], tolerance: float = 1.0) -> list[tuple[Similarity, int]]:
@@ -155,25 +157,46 @@ class Flow:
         Returns:
             Per object where corners were and where they are now, two float32 (n, 2); n = 0 for the first image.
         """
+        return self.begin(image, masks, lambda track, *images: lambda: track(*images))()
+
+    def begin(
+        self, image: np.ndarray, masks: Sequence[MaskRegion], run: Callable[..., Callable[[], Tracked]]
+    ) -> Callable[[], list[Matches]]:
+        """As `follow`, but what takes long, a single call of OpenCV, is given to `run`, and its result asked for later.
+
+        Args:
+            run: takes a function and its arguments; returns what returns its result.
+
+        Returns:
+            What returns the corners.
+        """
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         before, self._grey = self._grey, grey
         prepared, self._found = self._found, {}
         none = np.empty((0, 2), np.float32)
         if before is None or before.shape != grey.shape:
-            return [(none, none)] * len(masks)
+            return lambda: [(none, none)] * len(masks)
         corners = [
             prepared[id(mask)][1] if id(mask) in prepared else _corners(before, mask) if mask.area else none
             for mask in masks
         ]
         start = np.concatenate([none, *corners])
         if not len(start):
-            return [(none, none)] * len(masks)
-        end, found, _ = cv2.calcOpticalFlowPyrLK(
-            before, grey, start, None, winSize=self.WINDOW, maxLevel=self.LEVELS, minEigThreshold=1e-3
+            return lambda: [(none, none)] * len(masks)
+        tracked = run(self._track, before, grey, start)
+        bounds = np.cumsum([0, *map(len, corners)]).tolist()
+
+        def split() -> list[Matches]:
+            end, found, _ = tracked()
+            found = found.ravel() > 0
+            return [(start[a:b][found[a:b]], end[a:b][found[a:b]]) for a, b in pairwise(bounds)]
+
+        return split
+
+    def _track(self, before: np.ndarray, now: np.ndarray, start: np.ndarray) -> Tracked:
+        return cv2.calcOpticalFlowPyrLK(
+            before, now, start, None, winSize=self.WINDOW, maxLevel=self.LEVELS, minEigThreshold=1e-3
         )
-        found = found.ravel() > 0
-        bounds = np.cumsum([0, *map(len, corners)])
-        return [(start[a:b][found[a:b]], end[a:b][found[a:b]]) for a, b in pairwise(bounds)]
 
 
 def _corners(grey: np.ndarray, mask: MaskRegion) -> np.ndarray:

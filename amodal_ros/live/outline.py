@@ -122,47 +122,47 @@ def fit_outlines(fits: Sequence[Fit], iterations: int = 4) -> list[Similarity]:
 
 
 def _refined(fits: Sequence[Fit], iterations: int) -> list[Similarity | None]:
-    """See `fit_outlines`; None where a fit turned a shape inside out. Arrays are (shapes, points) and more."""
+    """See `fit_outlines`; None where a fit turned a shape inside out. Arrays are (shapes, points)."""
     backs = [fit.pose.inverse() for fit in fits]
-    scale = np.array([back.scale for back in backs])
-    counts = np.array([len(fit.outline) + len(fit.cut) for fit in fits])
-    known = np.arange(counts.max()) < counts[:, None]
-    is_cut = np.arange(counts.max()) >= np.array([[len(fit.outline)] for fit in fits])
-    points = np.zeros((*known.shape, 2))
-    points[known] = np.concatenate([part for fit in fits for part in (fit.outline, fit.cut)])
-    centre = points.sum(1) / counts[:, None]
-    offsets = np.where(known[..., None], points - centre[:, None], 0.0)
-    radius = np.maximum(1.0, np.abs(offsets).max((1, 2)))
-    offsets /= radius[:, None, None]
+    scale, dx, dy = (column[:, None] for column in np.array([(back.scale, back.dx, back.dy) for back in backs]).T)
+    own = np.array([len(fit.outline) for fit in fits])[:, None]
+    counts = own + np.array([len(fit.cut) for fit in fits])[:, None]
+    column = np.arange(counts.max())
+    known, is_cut = column < counts, column >= own
+    x, y = np.zeros((2, *known.shape))
+    x[known], y[known] = np.concatenate([part for fit in fits for part in (fit.outline, fit.cut)]).T
+    middle_x, middle_y = x.sum(1, keepdims=True) / counts, y.sum(1, keepdims=True) / counts
+    off_x, off_y = np.where(known, x - middle_x, 0.0), np.where(known, y - middle_y, 0.0)
+    radius = np.maximum(1.0, np.maximum(np.abs(off_x), np.abs(off_y)).max(1, keepdims=True))
+    off_x, off_y = off_x / radius, off_y / radius
     # The inverse map at a point is (predicted + d_shift) + d_scale * offset, in the shape's own pixels.
-    shifts = np.array([(back.dx, back.dy) for back in backs])
-    predicted = scale[:, None, None] * points + shifts[:, None]
+    predicted_x, predicted_y = scale * x + dx, scale * y + dy
     unknown = np.zeros((len(fits), 3))  # d_scale * radius, d_shift x, d_shift y
-    most = np.stack([PRIOR_SCALE * radius, *[np.full(len(fits), PRIOR_SHIFT)] * 2], axis=1) * scale[:, None]
-    prior = counts[:, None] / 16 / most**2
-    held, noise = prior[:, None] * np.eye(3), OUTLINE_NOISE * scale[:, None]
-    jacobian, fields = np.empty((*known.shape, 3)), ShapeFields([fit.field for fit in fits])
+    most = np.concatenate([PRIOR_SCALE * radius, *[np.full_like(radius, PRIOR_SHIFT)] * 2], axis=1) * scale
+    prior = counts / 16 / most**2
+    held, noise, half = prior[:, None] * np.eye(3), OUTLINE_NOISE * scale, 0.5 * scale
+    jacobian, fields = np.empty((len(fits), 3, len(column))), ShapeFields([fit.field for fit in fits])
     goes_on = np.ones(len(fits), bool)
     for _ in range(iterations):
-        distance, gradient = fields.sample(predicted + unknown[:, None, :1] * offsets + unknown[:, None, 1:])
-        distance += 0.5 * scale[:, None]  # boundary pixels' centres lie half a pixel inside the outline
+        d_scale, d_x, d_y = unknown.T[..., None]
+        distance, *gradient = fields.sample(predicted_x + d_scale * off_x + d_x, predicted_y + d_scale * off_y + d_y)
+        distance += half  # boundary pixels' centres lie half a pixel inside the outline
         within = is_cut & (distance <= 0.0)
-        distance[within] = 0.0
         weight = 1.0 / (1.0 + (distance / noise) ** 2) ** 2 / noise**2
         weight[within | ~known] = 0.0
-        jacobian[..., 0] = (gradient * offsets).sum(2)
-        jacobian[..., 1:] = gradient
-        weighted = (jacobian * weight[..., None]).swapaxes(1, 2)
+        jacobian[:, 1], jacobian[:, 2] = gradient
+        jacobian[:, 0] = jacobian[:, 1] * off_x + jacobian[:, 2] * off_y
+        weighted = jacobian * weight[:, None]
         slope = (weighted @ distance[..., None])[..., 0] + prior * unknown
-        change = np.linalg.solve(weighted @ jacobian + held, -slope[..., None])[..., 0]
+        change = np.linalg.solve(weighted @ jacobian.swapaxes(1, 2) + held, -slope[..., None])[..., 0]
         unknown[goes_on] += change[goes_on]
-        goes_on &= np.abs(change).max(1) >= 0.05 * scale
+        goes_on &= np.abs(change).max(1) >= 0.05 * scale[:, 0]
         if not goes_on.any():
             break
-    refined = scale + unknown[:, 0] / radius
-    shift = scale[:, None] * centre + shifts + unknown[:, 1:] - refined[:, None] * centre
-    maps = np.c_[refined, shift].tolist()
-    return [Similarity(*values).inverse() if values[0] > 0 else None for values in maps]
+    d_scale, d_x, d_y = unknown.T[..., None]
+    refined = scale + d_scale / radius
+    maps = refined, scale * middle_x + dx + d_x - refined * middle_x, scale * middle_y + dy + d_y - refined * middle_y
+    return [Similarity(*values).inverse() if values[0] > 0 else None for values in np.hstack(maps).tolist()]
 
 
 class ShapeFields:
@@ -172,24 +172,22 @@ class ShapeFields:
         self._values = np.concatenate([field.values.reshape(-1) for field in fields])
         sizes = np.array([field.values.size for field in fields])
         self._first = (np.cumsum(sizes) - sizes)[:, None]
-        self._width = np.array([[field.values.shape[1]] for field in fields])
-        self._limit = np.array([[field.values.shape[::-1]] for field in fields]) - 1.001
-        self._scale = np.array([[field.scale_xy] for field in fields])
-        self._origin = np.array([[field.origin] for field in fields])
+        height, self._width = (column[:, None] for column in np.array([field.values.shape for field in fields]).T)
+        self._most_x, self._most_y = self._width - 1.001, height - 1.001
+        self._scale_x, self._scale_y = (column[:, None] for column in np.array([field.scale_xy for field in fields]).T)
+        left, top = (column[:, None] for column in np.array([field.origin for field in fields]).T)
+        self._left, self._top = (ShapeField.PAD - 0.5 - o * s for o, s in ((left, self._scale_x), (top, self._scale_y)))
 
-    def sample(self, xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Distance to each shape's outline in pixels, (k, n), and its gradient, (k, n, 2), at its points (k, n, 2)."""
-        at = (xy - self._origin) * self._scale - 0.5 + ShapeField.PAD
-        at = np.minimum(np.maximum(at, 0.0), self._limit)
-        corner = at.astype(int)
-        f = at - corner
-        fx, fy = f[..., 0], f[..., 1]
-        first = self._first + corner[..., 1] * self._width + corner[..., 0]
+    def sample(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Distance to each shape's outline in pixels, and its slopes in x and y, at its points (shapes, points)."""
+        x = np.minimum(np.maximum(x * self._scale_x + self._left, 0.0), self._most_x)
+        y = np.minimum(np.maximum(y * self._scale_y + self._top, 0.0), self._most_y)
+        column, row = x.astype(int), y.astype(int)
+        fx, fy = x - column, y - row
+        first = row * self._width + column + self._first
         below = first + self._width
         v00, v10, v01, v11 = (self._values.take(index) for index in (first, first + 1, below, below + 1))
         right_above, right_below = v10 - v00, v11 - v01
         top, bottom = v00 + fx * right_above, v01 + fx * right_below
-        gradient = np.empty(xy.shape)
-        gradient[..., 0] = (1 - fy) * right_above + fy * right_below
-        gradient[..., 1] = bottom - top
-        return top + fy * (bottom - top), gradient * self._scale
+        rise = bottom - top
+        return top + fy * rise, (right_above + fy * (right_below - right_above)) * self._scale_x, rise * self._scale_y

@@ -185,11 +185,10 @@ class LiveSession:
             self._latest = latest
             self._lock.notify_all()
         early = list(latest.answers)
-        with self._precedence.lent():
-            if self._in_line is None:
-                self._await(latest, started + self._patience, should_stop)
-            else:
-                self._complete_in_line(latest, self._in_line, should_stop)
+        if self._in_line is None:
+            self._await(latest, started + self._patience, should_stop)
+        else:
+            self._complete_in_line(latest, self._in_line, should_stop)
         with self._lock:
             answers = early if self._late else list(latest.answers)
             self._figures.answered(answers, scene.stamp, time.perf_counter() - started)
@@ -226,7 +225,8 @@ class LiveSession:
                 typical = self._figures.typical_call()
                 if typical is None or typical > left or not (self._busy or self._urgent()):
                     return
-                self._lock.wait(left)
+                with self._precedence.lent():
+                    self._lock.wait(left)
 
     def _complete_in_line(self, latest: _Latest, objects: int, should_stop: Callable[[], bool]) -> None:
         while objects > 0 and not should_stop():
@@ -235,7 +235,8 @@ class LiveSession:
                 requests = self._request(latest, chosen)
             if not chosen:
                 return
-            self._complete(latest, chosen, requests, should_stop)
+            with self._precedence.lent():
+                self._complete(latest, chosen, requests, should_stop)
             objects -= len(chosen)
 
     # --- completing -----------------------------------------------------------------------------------------

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from amodal_ros.live.following import Meeting, Sighting, follow, is_another
@@ -20,13 +21,13 @@ class Expected:
         masks: the scene's; other scenes of the same masks are the same image.
         things: positions of those that are followed, the largest first.
         tracks: what is known of each.
-        corners: of each, where corners of its previous visible mask were and are now (`Flow.follow`).
+        corners: returns, of each, where corners of its previous visible mask were and are now (`Flow.follow`).
     """
 
     masks: list[MaskRegion]
     things: list[int]
     tracks: list[Track | None]
-    corners: Future[list[Matches]]
+    corners: Callable[[], list[Matches]]
 
 
 class Tracks:
@@ -102,7 +103,8 @@ class Tracks:
             track.visible if track and track.frame == self._frame and track.remembers else MaskRegion.empty()
             for track in known
         ]
-        corners = self.open().submit(self._flow.follow, scene.image, traced)
+        beside = self.open()
+        corners = self._flow.begin(scene.image, traced, lambda *call: beside.submit(*call).result)
         return Expected(scene.masks, followed, known, corners)
 
     def observe(self, scene: Scene) -> None:
@@ -112,7 +114,7 @@ class Tracks:
             expected = self._begun(scene)
         self._frame += 1
         meetings: list[Meeting] = []
-        for i, track, corners in zip(expected.things, expected.tracks, expected.corners.result()):
+        for i, track, corners in zip(expected.things, expected.tracks, expected.corners()):
             seen = Sighting.of(scene, i, corners)
             if track is not None and is_another(track, seen):
                 track = None

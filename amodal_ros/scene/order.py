@@ -109,8 +109,9 @@ class Order:
         if j >= self._things:
             return STUFF_BULGE * bulge(mask_i, mask_j, seam)
         by_depth = _depth_evidence(mask_i, mask_j, self._depth) if self._depth is not None else 0.0
-        by_masks = lower_edge(mask_i, mask_j) + BULGE_WEIGHT * bulge(mask_i, mask_j, seam)
-        return DEPTH_WEIGHT * by_depth if by_depth else by_masks
+        if by_depth:
+            return DEPTH_WEIGHT * by_depth
+        return lower_edge(mask_i, mask_j) + BULGE_WEIGHT * bulge(mask_i, mask_j, seam)
 
 
 class Grown:

@@ -29,9 +29,10 @@ def without_specks(labels: np.ndarray, background: int = 0) -> np.ndarray:
     """
     begins = np.ones(labels.shape, bool)
     np.not_equal(labels[:, 1:], labels[:, :-1], out=begins[:, 1:])
-    single = begins & np.roll(begins.reshape(-1), -1).reshape(labels.shape) & (labels != background)
-    singles = np.count_nonzero(single)
-    if singles < SINGLE or singles < SINGLE_SHARE * np.count_nonzero(begins):
+    starts = np.flatnonzero(begins)
+    single = starts[np.diff(starts, append=labels.size) == 1]
+    singles = np.count_nonzero(labels.reshape(-1)[single] != background)
+    if singles < SINGLE or singles < SINGLE_SHARE * len(starts):
         return labels
     labelled = labels != background
     noise = labelled & _small(labels, SPECK)
