@@ -3,7 +3,8 @@
     python benchmarks/node_live.py --json benchmarks/node_live.json
 
 Each run is a whole demo: the node, the player and the recorder as processes of their own. Latencies of the four
-quarters of the drive show whether anything piles up. A run whose summary.json is in --out already is not made again.
+quarters of the drive show whether anything piles up. Each run says how fast the processor was meanwhile (`pace.py`). A
+run whose summary.json is in --out already is not made again.
 """
 
 from __future__ import annotations
@@ -16,12 +17,17 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.append(str(Path(__file__).resolve().parent))  # ./env keeps a script's own folder off the path
+
+from pace import paced, told
+
 from amodal_ros.lab.bags.demo import ANSWERS, DRIVE
 from amodal_ros.lab.bags.replay import ANSWERS_TOPIC, DIAGNOSTICS_TOPIC, Topics
 from amodal_ros.lab.bags.summary import Run
 
 #: The node's parameters by run; the first makes the drive.
 RUNS = {"live": (), "worker off": ("--param", "live_budget:=0.0")}
+PACE = "pace.json"
 KEPT = ("frames", "objects", "occlusion", "age_ms", "completions", "latency_ms", "stages_ms", "problems")
 
 
@@ -34,9 +40,11 @@ def main() -> None:
         source = ("--bag", drive) if runs else ("--seconds", args.seconds, "--objects", args.objects)
         if not (folder / "summary.json").exists():
             command = [sys.executable, "-m", "amodal_ros.cli", "demo", "--out", folder, "--model", args.model]
-            subprocess.run([*map(str, (*command, *source, *options))], check=True)
+            with paced() as pace:
+                subprocess.run([*map(str, (*command, *source, *options))], check=True)
+            (folder / PACE).write_text(json.dumps(pace))
         runs[name] = _figures(folder, drive)
-        print(f"{name:12} {json.dumps(runs[name]['latency_ms'])}", flush=True)
+        print(f"{name:12} pace {json.dumps(runs[name]['pace_ms'])}, {json.dumps(runs[name]['latency_ms'])}", flush=True)
     live, off = (runs[name]["latency_ms"] for name in RUNS)
     summary = json.loads((args.out / "live" / "summary.json").read_text())
     result = {
@@ -66,7 +74,14 @@ def _figures(folder: Path, drive: Path) -> dict:
     quarters = [1e3 * float(np.percentile(part, 95)) for part in np.array_split(run.latencies, 4)]
     bins = summary["accuracy"]["bins"]
     accuracy = {name: {k: bins[name]["methods"][k]["mean"] for k in ("answer", "bounded_hull")} for name in bins}
-    return {**{key: summary[key] for key in KEPT}, "latency_p95_ms_by_quarter": quarters, "mIoU": accuracy}
+    played = run.arrivals.values()
+    pace = told(json.loads((folder / PACE).read_text()), min(played), max(played))
+    return {
+        **{key: summary[key] for key in KEPT},
+        "pace_ms": pace,
+        "latency_p95_ms_by_quarter": quarters,
+        "mIoU": accuracy,
+    }
 
 
 if __name__ == "__main__":
