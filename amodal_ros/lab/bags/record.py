@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from threading import Event
-from types import MappingProxyType
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
@@ -24,7 +23,6 @@ from amodal_ros.lab.bags.play import message_class
 from amodal_ros.lab.bags.typed import typestore
 
 DEPTH = 200  # messages; the recorder may fall a few seconds behind without a loss
-Reliability = Mapping[str, ReliabilityPolicy]  #: by topic
 #: What `record` leaves out unless it is named.
 CHATTER = ("/rosout", "/parameter_events")
 LOOK = 0.5  #: seconds between two looks for new topics
@@ -36,7 +34,6 @@ class Recorder:
     Args:
         topics: topic -> message type, such as ``"amodal_ros/msg/AmodalInstanceArray"``.
         listener: called with topic, serialized message and time of arrival (ns) after it was written.
-        offered: what publishers that are not reliable offer.
 
     Attributes:
         counts: messages per topic so far.
@@ -48,7 +45,6 @@ class Recorder:
         bag: BagWriter,
         topics: Mapping[str, str],
         listener: Callable[[str, bytes, int], None] = lambda topic, raw, now: None,
-        offered: Reliability = MappingProxyType({}),
     ) -> None:
         self.counts: Counter[str] = Counter()
         self._bag = bag
@@ -56,13 +52,13 @@ class Recorder:
         self._subscriptions: list[object] = []
         self._node = node
         for topic, kind in topics.items():
-            self.add(topic, kind, offered.get(topic, ReliabilityPolicy.RELIABLE))
+            self.add(topic, kind)
 
     def add(
         self,
         topic: str,
         kind: str,
-        reliability: ReliabilityPolicy,
+        reliability: ReliabilityPolicy = ReliabilityPolicy.RELIABLE,
         durability: DurabilityPolicy = DurabilityPolicy.VOLATILE,
     ) -> None:
         """Write another topic, too. Raises ImportError where its type is not installed."""

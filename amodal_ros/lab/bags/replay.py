@@ -14,13 +14,14 @@ from typing import Any
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from tqdm import tqdm
 
 from amodal_ros.lab.bags.files import BagError, BagReader, BagWriter
 from amodal_ros.lab.bags.make import CAMERA_TOPIC, COMPRESSED_TOPIC, IMAGE_TOPIC, LABELS_TOPIC
 from amodal_ros.lab.bags.play import offered_qos
-from amodal_ros.lab.bags.record import Recorder, Reliability
+from amodal_ros.lab.bags.record import Recorder
 from amodal_ros.lab.bags.typed import INSTANCES, typestore
 from amodal_ros.node.fastdds import large_images
 
@@ -86,8 +87,7 @@ def replay(bag: Path, topics: Topics, model: str, parameters: Sequence[str], out
         ReplayError: a process ended early, or was not ready or done in time.
     """
     recorded = {ANSWERS_TOPIC: INSTANCES, DIAGNOSTICS_TOPIC: "diagnostic_msgs/msg/DiagnosticArray"}
-    if topics.camera:
-        recorded[topics.camera] = "sensor_msgs/msg/CameraInfo"
+    played = {topics.camera: "sensor_msgs/msg/CameraInfo"} if topics.camera else {}
     with BagReader(bag) as reader:
         total, seconds = reader.counts[topics.image], reader.duration
         offered = {topic: offered_qos(reader.qos(topic)).reliability for topic in topics.played}
@@ -95,7 +95,7 @@ def replay(bag: Path, topics: Topics, model: str, parameters: Sequence[str], out
     answers, node_command = out / "answers", _node_command(topics, model, parameters)
     with (
         BagWriter(answers) as writer,
-        _Listener(writer, recorded, offered) as listener,
+        _Listener(writer, recorded, played, offered) as listener,
         _Process("the node", node_command, out / "node.log") as node,
         tqdm(total=total, unit=" answers") as bar,
     ):
@@ -139,15 +139,30 @@ def _spin_until(done: Callable[[], bool], seconds: float, listener: _Listener, n
 
 
 class _Listener:
-    """This process's ears: a node that records."""
+    """This process's ears: a node that records.
 
-    def __init__(self, bag: BagWriter, topics: Mapping[str, str], offered: Reliability) -> None:
+    Args:
+        topics: topic -> message type, of what the node says.
+        played: the same of what the player says. It is subscribed to when it is published: a publisher that was there
+            before its subscriber is known to it, and the player, which waits for subscribers, loses nothing. The other
+            way round a publisher can know its subscriber for a second before that hears it.
+        offered: reliability by topic.
+    """
+
+    def __init__(
+        self,
+        bag: BagWriter,
+        topics: Mapping[str, str],
+        played: Mapping[str, str],
+        offered: Mapping[str, ReliabilityPolicy],
+    ) -> None:
         self._context = rclpy.Context()
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self._node = rclpy.create_node("amodal_demo", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
-        self._recorder = Recorder(self._node, bag, topics, self._remember, offered)
+        self._recorder = Recorder(self._node, bag, topics, self._remember)
+        self._awaited, self._offered = dict(played), offered
         self._counters: dict[str, str] = {}
         self.reports = 0  #: how often the node has told its figures; may be set back
         self.idle_reports = 0  #: how often in a row it has told that it is not active and not on its way there
@@ -165,6 +180,8 @@ class _Listener:
         return self._recorder.counts[ANSWERS_TOPIC]
 
     def spin_once(self) -> None:
+        for topic in [topic for topic in self._awaited if self._node.count_publishers(topic)]:
+            self._recorder.add(topic, self._awaited.pop(topic), self._offered[topic])
         self._executor.spin_once(timeout_sec=0.1)
 
     def connected(self, *inputs: str) -> bool:
