@@ -114,8 +114,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("live/following.py", "shape.strikes + 1 if shape.score < EXPLAINS else 0", "0"),
         (
             "live/following.py",
-            "poses = fit_outlines([m.fit(trial.leader, trial.before.then(step)) for m, trial, step in tried])",
-            "poses = [trial.before.then(step) for m, trial, step in tried]",
+            "zip(tried, fit_outlines([m.fit(t.leader, pose) for m, t, pose in tried]))",
+            "zip(tried, [pose for _, _, pose in tried])",
         ),
         ("live/following.py", "if trial.leader.score > trial.score:", "if True:"),
         ("live/colours.py", "RECOLOURED, COLOURED, COMPARABLE = 0.35", "RECOLOURED, COLOURED, COMPARABLE = 2.0"),
@@ -133,14 +133,23 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "test_live_motion.py": [
         ("live/motion.py", "self.scale * region.x + self.dx - left]", "self.scale * region.x + self.dx - left + 0.5]"),
-        ("live/outline.py", "distance += 0.5 * scale[:, None]", "pass"),
+        ("live/outline.py", "distance += half ", "distance += 0.0 "),
         ("live/outline.py", "tight.x - 0.5, tight.y - 0.5", "tight.x, tight.y"),
         ("live/motion.py", "low if abs(low) <= abs(high) else high", "low"),
     ],
     "test_live_worker.py": [
         ("live/session.py", "NICENESS = 10", "NICENESS = 0"),
         ("live/session.py", "with self._precedence.taken():", "with self._precedence.lent():"),
-        ("live/session.py", "with self._precedence.lent():", "with self._precedence.taken():"),
+        (
+            "live/session.py",
+            "with self._precedence.lent():\n                    self._lock.wait",
+            "with self._precedence.taken():\n                    self._lock.wait",
+        ),
+        (
+            "live/session.py",
+            "with self._precedence.lent():\n                self._complete",
+            "with self._precedence.taken():\n                self._complete",
+        ),
         ("live/precedence.py", "self._free.wait(max(0.0, self._until - time.monotonic()))", "self._free.wait()"),
         ("live/session.py", "retry = min(2 * retry, LONGEST_RETRY) if seconds is None else RETRY", "retry = 0.0"),
     ],
