@@ -240,6 +240,23 @@ def test_a_reset_while_an_image_is_looked_at_leaves_it_to_geometry():
     assert all(tracks.get(thing.id).first_stamp == second.stamp for thing in second.things)
 
 
+def test_corners_are_not_followed_over_an_image_that_was_not_observed(monkeypatch):
+    (first, _), (second, _), (third, _), *_ = passing()
+    for skipped, traces in ((None, True), (second, False)):
+        tracks, traced = Tracks(), []
+        tracks.observe(first)
+        if skipped is not None:
+            tracks.expect(skipped)  # and its answer fails
+        begin = tracks._flow.begin
+        monkeypatch.setattr(
+            tracks._flow,
+            "begin",
+            lambda image, masks, *rest, begin=begin, to=traced: to.extend(masks) or begin(image, masks, *rest),
+        )
+        tracks.observe(third)
+        assert any(mask.area for mask in traced) is traces
+
+
 # --- bounds -----------------------------------------------------------------------------------------------------
 
 

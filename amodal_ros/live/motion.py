@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import cv2
@@ -157,19 +159,12 @@ class Flow:
         Returns:
             Per object where corners were and where they are now, two float32 (n, 2); n = 0 for the first image.
         """
-        return self.begin(image, masks, lambda track, *images: lambda: track(*images))()
+        return self.begin(image, masks)()
 
     def begin(
-        self, image: np.ndarray, masks: Sequence[MaskRegion], run: Callable[..., Callable[[], Tracked]]
+        self, image: np.ndarray, masks: Sequence[MaskRegion], beside: Executor | None = None
     ) -> Callable[[], list[Matches]]:
-        """As `follow`, but what takes long, a single call of OpenCV, is given to `run`, and its result asked for later.
-
-        Args:
-            run: takes a function and its arguments; returns what returns its result.
-
-        Returns:
-            What returns the corners.
-        """
+        """As `follow`, but what takes long, a single call of OpenCV, works beside; returns what waits for it."""
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         before, self._grey = self._grey, grey
         prepared, self._found = self._found, {}
@@ -183,7 +178,8 @@ class Flow:
         start = np.concatenate([none, *corners])
         if not len(start):
             return lambda: [(none, none)] * len(masks)
-        tracked = run(self._track, before, grey, start)
+        track = partial(self._track, before, grey, start)
+        tracked = track if beside is None else beside.submit(track).result
         bounds = np.cumsum([0, *map(len, corners)]).tolist()
 
         def split() -> list[Matches]:

@@ -68,8 +68,7 @@ class Tracks:
         return self._beside
 
     def close(self) -> None:
-        """Forgets everything and ends that thread; the next image starts another one."""
-        self.clear()
+        """Ends that thread; the next image starts another one."""
         if self._beside is not None:
             self._beside.shutdown()
             self._beside = None
@@ -95,24 +94,23 @@ class Tracks:
 
     def _begun(self, scene: Scene) -> Expected:
         self._forget(scene.stamp)  # before matching: what was unseen for longer is not believed when it comes back
+        # Counted here: after an image that was begun with and not observed nothing is traced.
+        before, self._frame = self._frame, self._frame + 1
         by_size = sorted(range(len(scene.things)), key=lambda i: -scene.masks[i].area)
         followed = [i for i in by_size[: self.max_tracks] if scene.masks[i].area]
         known = [self._tracks.get(scene.things[i].id) for i in followed]
         # Corners can only be followed from the image just before this one, and only matter where something moves along.
         traced = [
-            track.visible if track and track.frame == self._frame and track.remembers else MaskRegion.empty()
+            track.visible if track and track.frame == before and track.remembers else MaskRegion.empty()
             for track in known
         ]
-        beside = self.open()
-        corners = self._flow.begin(scene.image, traced, lambda *call: beside.submit(*call).result)
-        return Expected(scene.masks, followed, known, corners)
+        return Expected(scene.masks, followed, known, self._flow.begin(scene.image, traced, self.open()))
 
     def observe(self, scene: Scene) -> None:
         """Moves everything remembered to this image, judges it there, and remembers views that are better."""
         expected, self._expected = self._expected, None
         if expected is None or expected.masks is not scene.masks:
             expected = self._begun(scene)
-        self._frame += 1
         meetings: list[Meeting] = []
         for i, track, corners in zip(expected.things, expected.tracks, expected.corners()):
             seen = Sighting.of(scene, i, corners)
